@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * clvi_lib.h: what lib offers to the floors above it, inside the library.
+ *
+ * Kernels take a dtype and untyped pointers and dispatch once; they work on
+ * contiguous vectors of n elements unless a leading dimension is named. Scalars
+ * travel as double. Only CLV_F32 and CLV_F64 have arithmetic unless a comment
+ * says otherwise. y may be x wherever both appear, unless said otherwise.
+ */
+#ifndef CLVI_LIB_H
+#define CLVI_LIB_H
+
+#include <assert.h>
+#include <cleave_lib.h>
+#include <stdbool.h>
+
+/* ---- status.c: errors -------------------------------------------------- */
+
+/* Records the detail for clv_last_error and returns status. */
+clv_status clvi_fail(clv_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The two macros of every function that can fail; both need a local
+ * `clv_status status` and a label `done:`. */
+#define CLVI_TRY(call)                              \
+    do {                                            \
+        if ((status = (call)) != CLV_OK) goto done; \
+    } while (0)
+#define CLVI_CHECK(condition, ...)           \
+    do {                                     \
+        if (!(condition)) {                  \
+            status = clvi_fail(__VA_ARGS__); \
+            goto done;                       \
+        }                                    \
+    } while (0)
+
+/* ---- memory.c: aligned memory, touched once ---------------------------- */
+
+/* bytes of zeroed memory, 64-byte aligned, every page touched (huge pages are
+ * asked for from 4 MiB up); NULL if it cannot be had. 0 bytes is valid and
+ * gives a non-NULL pointer. Free with clvi_free; NULL is fine there. */
+void *clvi_alloc(size_t bytes);
+void clvi_free(void *memory);
+
+/* For tests: the nth allocation from now fails (1 = the next), once; 0 turns it
+ * off. clvi_alloc_live counts blocks not yet freed. */
+CLV_API void clvi_alloc_fail_at(int64_t nth);
+CLV_API int64_t clvi_alloc_live(void);
+
+/* ---- dtype.c: conversion ----------------------------------------------- */
+
+/* bf16 <-> f32: round to nearest even, NaN stays NaN (quiet). */
+uint16_t clvi_bf16_from_f32(float x);
+float clvi_f32_from_bf16(uint16_t x);
+
+/* dst[i] = (dst type) src[i] among f32, f64, bf16; same type copies (any type). */
+void clvi_convert(int64_t n, clv_dtype src_type, const void *src, clv_dtype dst_type, void *dst);
+
+/* Element i of x as a double, and back (any dtype). */
+double clvi_get(clv_dtype dtype, const void *x, int64_t i);
+void clvi_set(clv_dtype dtype, void *x, int64_t i, double value);
+
+/* ---- random.c: Philox, counted by global element index ------------------ */
+
+/* Philox 4x32-10 (Salmon et al. 2011) of key and 128-bit counter
+ * (index, stream): the same four words on every grid. */
+void clvi_philox(uint64_t key, uint64_t stream, uint64_t index, uint32_t out[4]);
+
+/* x[i] = mean + std * N(0,1), or uniform in [low, high), drawn from element
+ * index first + i: any block of a matrix can be filled alone. f32, f64, bf16. */
+void clvi_fill_normal(clv_dtype dtype, int64_t n, void *x, uint64_t key, uint64_t stream,
+                      uint64_t first, double mean, double std);
+void clvi_fill_uniform(clv_dtype dtype, int64_t n, void *x, uint64_t key, uint64_t stream,
+                       uint64_t first, double low, double high);
+
+/* 64-bit FNV-1a hash of a string: stream numbers from names. */
+uint64_t clvi_hash_string(const char *text);
+
+/* ---- blas.c: every BLIS call ------------------------------------------- */
+
+/* C[m,n] = alpha op(A)[m,k] op(B)[k,n] + beta C, all row-major, ld in elements;
+ * op is the transpose where trans is true. beta == 0 does not read C. Empty
+ * extents are fine (k == 0 scales C). f32, f64. */
+void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+               double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
+               void *C, int64_t ldc);
+
+/* Cores this process may run on (affinity). */
+int clvi_cores(void);
+/* Whether the user set the number of BLAS threads in the environment. */
+bool clvi_threads_set_by_user(void);
+
+/* ---- pointwise.c ------------------------------------------------------- */
+
+/* y = a x + b y; b == 0 does not read y. f32, f64, bf16 (computed in f32);
+ * i32 only with a == 1, b == 0. */
+void clvi_axpby(clv_dtype dtype, int64_t n, double a, const void *x, double b, void *y);
+
+/* The same over rows: y[m,n] = a x[m,n] + b y[m,n]; one call when contiguous. */
+void clvi_axpby_rows(clv_dtype dtype, int64_t m, int64_t n, double a, const void *x, int64_t ldx,
+                     double b, void *y, int64_t ldy);
+
+void clvi_fill(clv_dtype dtype, int64_t n, double value, void *y);
+double clvi_sum_squares(clv_dtype dtype, int64_t n, const void *x);
+double clvi_dot(clv_dtype dtype, int64_t n, const void *x, const void *y);
+
+typedef enum { CLVI_RELU, CLVI_GELU, CLVI_SILU } clvi_activation;
+/* y = f(x); dx = dy f'(x). GELU is the tanh form (Hendrycks and Gimpel 2016). */
+void clvi_activation_forward(clv_dtype dtype, clvi_activation f, int64_t n, const void *x, void *y);
+void clvi_activation_backward(clv_dtype dtype, clvi_activation f, int64_t n, const void *x,
+                              const void *dy, void *dx);
+
+/* SwiGLU (Shazeer 2020): y = silu(gate) * up. */
+void clvi_swiglu_forward(clv_dtype dtype, int64_t n, const void *gate, const void *up, void *y);
+void clvi_swiglu_backward(clv_dtype dtype, int64_t n, const void *gate, const void *up,
+                          const void *dy, void *dgate, void *dup);
+
+/* v = mu v + (g + decay w); w -= lr v. */
+void clvi_sgd(clv_dtype dtype, int64_t n, double lr, double mu, double decay, const void *g,
+              void *v, void *w);
+
+/* AdamW (Loshchilov and Hutter 2019): m1, m2 the moments, step >= 1. Gradients are
+ * multiplied by grad_scale first (clipping). */
+typedef struct {
+    double lr, beta1, beta2, eps, decay, grad_scale;
+    int64_t step;
+} clvi_adamw_args;
+void clvi_adamw(clv_dtype dtype, int64_t n, const clvi_adamw_args *args, const void *g, void *m1,
+                void *m2, void *w);
+
+/* ---- softmax.c --------------------------------------------------------- */
+
+/* max_i x[i]; -infinity for n == 0. */
+double clvi_max(clv_dtype dtype, int64_t n, const void *x);
+/* sum_i exp(x[i] - shift). */
+double clvi_sum_exp(clv_dtype dtype, int64_t n, const void *x, double shift);
+/* y[i] = exp(x[i] - shift) * scale. */
+void clvi_exp_scaled(clv_dtype dtype, int64_t n, const void *x, double shift, double scale,
+                     void *y);
+/* y = softmax(x). */
+void clvi_softmax(clv_dtype dtype, int64_t n, const void *x, void *y);
+/* dx = p * (dp - dot(p, dp)). */
+void clvi_softmax_backward(clv_dtype dtype, int64_t n, const void *p, const void *dp, void *dx);
+
+/* ---- norm.c: one row of a layer norm or RMS norm, possibly a shard of it - */
+
+/* out[0] = mean, out[1] = sum (x - mean)^2 over this shard (two passes). n == 0: 0, 0. */
+void clvi_moments(clv_dtype dtype, int64_t n, const void *x, double out[2]);
+
+/* y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; gain or bias may be NULL (1, 0). */
+void clvi_normalize(clv_dtype dtype, int64_t n, const void *x, double mean, double rstd,
+                    const void *gain, const void *bias, void *y);
+
+/* With h = (x - mean) rstd and g = dy gain:
+ * sums[0] = sum g, sums[1] = sum g h over this shard. gain may be NULL. */
+void clvi_normalize_sums(clv_dtype dtype, int64_t n, const void *x, double mean, double rstd,
+                         const void *gain, const void *dy, double sums[2]);
+
+/* dx[i] = rstd * (g - c0 - h c1); c0, c1: the sums over the whole row / its length
+ * (c0 = 0 for RMS norm). */
+void clvi_normalize_backward(clv_dtype dtype, int64_t n, const void *x, double mean, double rstd,
+                             const void *gain, const void *dy, double c0, double c1, void *dx);
+
+/* dgain += dy h; dbias += dy. Either may be NULL. */
+void clvi_normalize_params(clv_dtype dtype, int64_t n, const void *x, double mean, double rstd,
+                           const void *dy, void *dgain, void *dbias);
+
+#endif
