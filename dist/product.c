@@ -58,6 +58,18 @@ static clv_spec transposed(clv_spec spec)
     return t;
 }
 
+/* Axes of one process cut nothing: without them, equal layouts compare equal. */
+static clv_spec without_single_axes(const clv_grid *grid, clv_spec spec)
+{
+    clv_axes several = 0;
+    for (int axis = 0; axis < clv_grid_naxes(grid); axis++)
+        if (clv_grid_axis(grid, axis).size > 1) several |= 1u << axis;
+    spec.layout.rows = clvi_order_keep(spec.layout.rows, several);
+    spec.layout.cols = clvi_order_keep(spec.layout.cols, several);
+    spec.layout.sum &= several;
+    return spec;
+}
+
 static clv_spec stored(const problem *p, int operand, clv_spec spec)
 {
     return operand != C && p->trans[operand] ? transposed(spec) : spec;
@@ -229,8 +241,9 @@ static void explain(clv_plan *plan, const clvi_product *product)
     for (int i = 0; i < OPERANDS; i++)
         clv_layout_format(p->grid, product->chosen.specs[i].layout, text[i], sizeof text[i]);
     for (int i = A; i <= B; i++)
-        clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
-                           stored(p, i, product->chosen.specs[i]));
+        if (!clvi_spec_equal(p->given[i], product->chosen.specs[i]))
+            clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
+                               stored(p, i, product->chosen.specs[i]));
     clvi_plan_add_step(plan, (clvi_volume){0}, clvi_cost_product(p->model, p->dtype, a.m, b.n, a.n),
                        "%-14s C[%s] = op(A)[%s] op(B)[%s]", "multiply", text[C], text[A], text[B]);
     if (product->moves[C]) clvi_plan_add_move(plan, "C", product->chosen.specs[C], p->given[C]);
