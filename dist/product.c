@@ -262,6 +262,8 @@ clv_status clvi_product_create(clv_plan *plan, clv_op op_a, clv_spec a, clv_op o
         .trans = {op_a == CLV_T, op_b == CLV_T},
         .given = {op_a == CLV_T ? transposed(a) : a, op_b == CLV_T ? transposed(b) : b, c},
         .model = clvi_plan_model(plan)};
+    for (int i = 0; i < OPERANDS; i++)
+        product->of.given[i] = without_single_axes(grid, product->of.given[i]);
     CLVI_TRY(choose(&product->of, &product->chosen));
     for (int i = 0; i < OPERANDS && status == CLV_OK; i++) status = prepare(product, i);
     CLVI_TRY(clv_grid_agree(grid, status));
