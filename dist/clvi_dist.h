@@ -16,14 +16,23 @@
 clv_status clvi_wait_all(int count, MPI_Request requests[]);
 clv_status clvi_wait(MPI_Request *request);
 
+/* CLV_EMPI with MPI's own words unless code is MPI_SUCCESS. */
+clv_status clvi_mpi(int code, const char *call);
+
 /* ---- grid.c --------------------------------------------------------------- */
 
 MPI_Comm clvi_grid_comm(const clv_grid *grid); /* the grid's own; never stored elsewhere */
 void clvi_grid_count(clv_grid *grid, uint64_t sent, uint64_t received); /* one message each */
 
-/* Collective: CLV_EMISMATCH on every process, naming `what`, the two ranks and values that
- * differ, unless values[count] are the same everywhere. Brings `mine` along: a process whose own
- * arguments failed passes its status, and every process returns it. */
+/* Objects that live as long as the grid and whose end is Collective: destroyed with it, the last
+ * first. keep is false when there is no room; kept finds one by its destructor. */
+bool clvi_grid_keep(clv_grid *grid, void *object, void (*destroy)(void *));
+void *clvi_grid_kept(const clv_grid *grid, void (*destroy)(void *));
+
+/* Collective: CLV_EMISMATCH on every process unless values[count] are the same everywhere, naming
+ * the first that differs by the names in `what` ("m,n,dtype"), with two ranks and values. Brings
+ * `mine` along: a process whose own arguments failed passes its status, and every process returns
+ * it. */
 clv_status clvi_grid_same(clv_grid *grid, clv_status mine, const char *what, int count,
                           const int64_t values[]);
 
@@ -32,6 +41,8 @@ clv_status clvi_grid_same(clv_grid *grid, clv_status mine, const char *what, int
 typedef struct {
     int64_t begin, end; /* half open */
 } clvi_range;
+
+int clvi_smallest_factor(int n); /* smallest prime factor; n itself below 2 */
 
 /* Part `index` of `parts` of the units [0, units): cut by parts' prime factors, smallest first. */
 clvi_range clvi_split(int64_t units, int parts, int index);
@@ -43,6 +54,12 @@ clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, c
 
 /* Axis i of the grid has coordinate coords[i] on rank. */
 void clvi_grid_coords(const clv_grid *grid, int rank, int coords[]);
+
+/* ---- layout.c ----------------------------------------------------------------- */
+
+clv_axes clvi_grid_axes(const clv_grid *grid);                        /* all of them        */
+clv_axes clvi_layout_copies(const clv_grid *grid, clv_layout layout); /* with the job copy  */
+clv_order clvi_order_keep(clv_order list, clv_axes set); /* those of list in set, in their order */
 
 /* ---- matrix.c ------------------------------------------------------------------ */
 
