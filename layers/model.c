@@ -159,6 +159,7 @@ static clv_status prepare(clv_grid *grid, const clv_gpt_config *config, int64_t 
                                        .width = config->width,
                                        .dtype = config->dtype};
     CLVI_TRY(clv_transformer_layouts_of(grid, &g->shape.layouts));
+    CLVI_TRY(clv_params_create(grid, &g->params));
     size_t most = 2 * (size_t)config->layers + 2;
     g->layer = clvi_alloc(most * sizeof *g->layer);
     g->x = clvi_alloc((most + 1) * sizeof *g->x);
@@ -176,7 +177,6 @@ clv_status clv_gpt_create(clv_grid *grid, const clv_gpt_config *config, int64_t 
     clv_status status = prepare(grid, config, sequences, &g);
     *gpt = NULL;
     CLVI_TRY(clvi_gpt_config_same(grid, status, config, sequences));
-    CLVI_TRY(clv_params_create(grid, &g->params));
     CLVI_TRY(create_embeddings(g));
     for (int64_t b = 0; b < config->layers; b++)
         for (int half = 0; half < 2; half++) CLVI_TRY(append_half(g, b, half));
