@@ -126,4 +126,26 @@ clv_spec clvi_heads_spec(const clv_transformer_shape *shape, int64_t n, int64_t 
 clv_spec clvi_weight_in_spec(const clv_transformer_shape *shape, int64_t n, int64_t n_unit);
 clv_spec clvi_weight_out_spec(const clv_transformer_shape *shape, int64_t n, int64_t n_unit);
 
+/* ---- config.c ------------------------------------------------------------------- */
+
+/* CLV_EARG, CLV_ESHAPE, CLV_EDTYPE or CLV_ELIMIT naming the member, unless a GPT can have this
+ * configuration. Local. */
+clv_status clvi_gpt_config_check(const clv_gpt_config *config);
+/* clvi_grid_same of the configuration and the batch. Collective. */
+clv_status clvi_gpt_config_same(clv_grid *grid, clv_status mine, const clv_gpt_config *config,
+                                int64_t sequences);
+
+/* ---- model.c -------------------------------------------------------------------- */
+
+/* 2 * vocabulary doubles to sample with. Local. */
+double *clvi_gpt_scratch(const clv_gpt *gpt);
+
+/* ---- batch.c -------------------------------------------------------------------- */
+
+/* ids of sequence s become the tokens of the text from starts[s], targets those one further on;
+ * all -1, which takes no part in anything, where starts[s] < 0. Each process reads its own rows.
+ * starts[sequences]: the same on every process. CLV_EARG for tokens outside the vocabulary.
+ * Collective. */
+clv_status clvi_batch_load(clv_gpt *gpt, const clv_source *source, const int64_t starts[]);
+
 #endif
