@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * matrix.c: global extents and one block a process.
+ */
+#include <clvi_dist.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct clv_matrix {
+    clv_grid *grid;
+    clv_spec spec;
+    clv_block block;
+    void *owned; /* NULL where the caller's memory is borrowed */
+};
+
+const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size)
+{
+    char layout[256];
+    const char *dtype = clv_dtype_name(spec.dtype);
+    snprintf(buffer, size, "%lld x %lld %s %s", (long long)spec.m, (long long)spec.n,
+             dtype ? dtype : "?", clv_layout_format(grid, spec.layout, layout, sizeof layout));
+    return buffer;
+}
+
+static int64_t unit_or_one(int64_t unit)
+{
+    return unit == 0 ? 1 : unit;
+}
+
+bool clvi_spec_equal(clv_spec a, clv_spec b)
+{
+    return a.m == b.m && a.n == b.n && unit_or_one(a.m_unit) == unit_or_one(b.m_unit) &&
+           unit_or_one(a.n_unit) == unit_or_one(b.n_unit) && a.dtype == b.dtype &&
+           a.layout.rows == b.layout.rows && a.layout.cols == b.layout.cols &&
+           a.layout.sum == b.layout.sum;
+}
+
+clv_block clv_spec_block(const clv_grid *grid, clv_spec spec, int rank)
+{
+    int coords[CLV_MAX_AXES];
+    clvi_grid_coords(grid, rank, coords);
+    clvi_range rows =
+        clvi_split_axes(grid, spec.m, unit_or_one(spec.m_unit), spec.layout.rows, coords);
+    clvi_range cols =
+        clvi_split_axes(grid, spec.n, unit_or_one(spec.n_unit), spec.layout.cols, coords);
+    return (clv_block){.m = rows.end - rows.begin,
+                       .n = cols.end - cols.begin,
+                       .ld = cols.end - cols.begin,
+                       .row0 = rows.begin,
+                       .col0 = cols.begin};
+}
+
+/* Local: what makes a spec valid on its own. */
+static clv_status check_spec(const clv_grid *grid, clv_spec spec)
+{
+    clv_status status;
+    CLVI_CHECK(clv_dtype_size(spec.dtype) > 0, CLV_EDTYPE, "matrix: unknown dtype %d",
+               (int)spec.dtype);
+    CLVI_CHECK(spec.m >= 0 && spec.n >= 0, CLV_ESHAPE,
+               "matrix: expected extents of at least 0, found %lld x %lld", (long long)spec.m,
+               (long long)spec.n);
+    CLVI_CHECK(spec.m_unit >= 0 && spec.n_unit >= 0, CLV_EARG,
+               "matrix: expected units of at least 0, found %lld and %lld", (long long)spec.m_unit,
+               (long long)spec.n_unit);
+    CLVI_CHECK(spec.n == 0 || spec.m <= INT64_MAX / 16 / spec.n, CLV_ELIMIT,
+               "matrix: %lld x %lld elements are more than an offset can count", (long long)spec.m,
+               (long long)spec.n);
+    CLVI_TRY(clv_layout_check(grid, spec.layout));
+done:
+    return status;
+}
+
+static clv_status check_same(clv_grid *grid, clv_status mine, clv_spec spec)
+{
+    const int64_t values[] = {spec.m,     spec.n,           spec.m_unit,      spec.n_unit,
+                              spec.dtype, spec.layout.rows, spec.layout.cols, spec.layout.sum};
+    return clvi_grid_same(grid, mine,
+                          "m,n,m_unit,n_unit,dtype,the layout's rows,the layout's cols,the "
+                          "layout's sum of a matrix",
+                          8, values);
+}
+
+/* data NULL: memory of its own. */
+static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, int64_t ld,
+                         clv_matrix **out)
+{
+    clv_matrix *matrix = NULL;
+    clv_status status = check_spec(grid, spec);
+    if (status == CLV_OK && !(matrix = calloc(1, sizeof *matrix)))
+        status = clvi_fail(CLV_ENOMEM, "a matrix");
+    if (status == CLV_OK) {
+        *matrix = (clv_matrix){grid, spec, clv_spec_block(grid, spec, clv_grid_rank(grid)), NULL};
+        clv_block *block = &matrix->block;
+        size_t bytes = (size_t)block->m * (size_t)block->n * clv_dtype_size(spec.dtype);
+        if (!wrap) {
+            block->data = matrix->owned = clvi_alloc(bytes);
+            if (!matrix->owned)
+                status =
+                    clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes for a %lld x %lld block",
+                              clv_grid_rank(grid), bytes, (long long)block->m, (long long)block->n);
+        } else if (ld < block->n || (!data && bytes > 0)) {
+            status = clvi_fail(CLV_EARG, "rank %d: expected memory with ld >= %lld, found %s, %lld",
+                               clv_grid_rank(grid), (long long)block->n, data ? "some" : "NULL",
+                               (long long)ld);
+        } else {
+            block->data = data;
+            block->ld = ld;
+        }
+    }
+    status = check_same(grid, status, spec);
+    if (status != CLV_OK) clv_matrix_destroy(&matrix);
+    *out = matrix;
+    return status;
+}
+
+clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix **matrix)
+{
+    return create(grid, spec, false, NULL, 0, matrix);
+}
+
+clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
+                           clv_matrix **matrix)
+{
+    return create(grid, spec, true, data, ld, matrix);
+}
+
+void clv_matrix_destroy(clv_matrix **matrix)
+{
+    if (!matrix || !*matrix) return;
+    clvi_free((*matrix)->owned);
+    free(*matrix);
+    *matrix = NULL;
+}
+
+clv_grid *clv_matrix_grid(const clv_matrix *matrix)
+{
+    return matrix->grid;
+}
+clv_spec clv_matrix_spec(const clv_matrix *matrix)
+{
+    return matrix->spec;
+}
+clv_block clv_matrix_block(const clv_matrix *matrix)
+{
+    return matrix->block;
+}
+
+static bool at_origin_of(const clv_matrix *matrix, clv_axes axes)
+{
+    for (int axis = 0; axes >> axis; axis++)
+        if ((axes >> axis & 1) &&
+            clv_grid_coord(matrix->grid, clv_grid_rank(matrix->grid), axis) != 0)
+            return false;
+    return true;
+}
+
+bool clvi_matrix_is_first_copy(const clv_matrix *matrix)
+{
+    return at_origin_of(matrix, clvi_layout_copies(matrix->grid, matrix->spec.layout));
+}
+
+clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec)
+{
+    if (!matrix) return clvi_fail(CLV_EARG, "%s: expected a matrix, found NULL", what);
+    if (clvi_spec_equal(matrix->spec, spec)) return CLV_OK;
+    char expected[256], found[256];
+    clvi_spec_format(matrix->grid, spec, expected, sizeof expected);
+    clvi_spec_format(matrix->grid, matrix->spec, found, sizeof found);
+    bool shape = matrix->spec.m == spec.m && matrix->spec.n == spec.n;
+    bool dtype = matrix->spec.dtype == spec.dtype;
+    clv_status status = !shape ? CLV_ESHAPE : !dtype ? CLV_EDTYPE : CLV_ELAYOUT;
+    return clvi_fail(status, "%s: expected %s, found %s%s", what, expected, found,
+                     strcmp(expected, found) == 0 ? " in other units" : "");
+}
+
+clv_status clv_matrix_fill(clv_matrix *matrix, double value)
+{
+    clv_block block = matrix->block;
+    if (!at_origin_of(matrix, matrix->spec.layout.sum)) value = 0;
+    for (int64_t i = 0; i < block.m; i++)
+        clvi_fill(matrix->spec.dtype, block.n, value, clvi_at(block, matrix->spec.dtype, i, 0));
+    return CLV_OK;
+}
+
+clv_status clv_matrix_fill_normal(clv_matrix *matrix, uint64_t key, uint64_t stream, double mean,
+                                  double std)
+{
+    clv_spec spec = matrix->spec;
+    clv_block block = matrix->block;
+    if (spec.dtype == CLV_I32)
+        return clvi_fail(CLV_EDTYPE, "clv_matrix_fill_normal: expected floating type, found i32");
+    if (!at_origin_of(matrix, spec.layout.sum)) return clv_matrix_fill(matrix, 0);
+    for (int64_t i = 0; i < block.m; i++)
+        clvi_fill_normal(spec.dtype, block.n, clvi_at(block, spec.dtype, i, 0), key, stream,
+                         (uint64_t)((block.row0 + i) * spec.n + block.col0), mean, std);
+    return CLV_OK;
+}

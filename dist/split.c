@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * split.c: all block arithmetic.
+ *
+ * p processes cut a range by p's prime factors, smallest first, each time as evenly as
+ * possible with the larger parts first. So 8 is 2 x 2 x 2 whether it is one axis or three, and
+ * boundaries on powers of two are always the same ones.
+ */
+#include <clvi_dist.h>
+
+int clvi_smallest_factor(int n)
+{
+    for (int f = 2; f * f <= n; f++)
+        if (n % f == 0) return f;
+    return n;
+}
+
+/* Part `index` of `parts` of a range: each factor picks one of its parts by the most significant
+ * digit left of index. */
+static clvi_range cut(clvi_range range, int parts, int index)
+{
+    while (parts > 1) {
+        int factor = clvi_smallest_factor(parts);
+        parts /= factor;
+        int digit = index / parts;
+        index %= parts;
+        int64_t length = range.end - range.begin, part = length / factor, larger = length % factor;
+        range.begin += digit * part + (digit < larger ? digit : larger);
+        range.end = range.begin + part + (digit < larger);
+    }
+    return range;
+}
+
+clvi_range clvi_split(int64_t units, int parts, int index)
+{
+    return cut((clvi_range){0, units}, parts, index);
+}
+
+clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list,
+                           const int coords[])
+{
+    clvi_range range = {0, (extent + unit - 1) / unit};
+    for (; list; list >>= 4) {
+        int axis = (int)(list & 15) - 1;
+        range = cut(range, clv_grid_axis(grid, axis).size, coords[axis]);
+    }
+    range.begin = range.begin * unit < extent ? range.begin * unit : extent;
+    range.end = range.end * unit < extent ? range.end * unit : extent;
+    return range;
+}
