@@ -4,7 +4,6 @@
  * and stay out of the traffic counted.
  */
 #include <clvi_dist.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,14 +102,9 @@ clv_status clv_grid_broadcast(clv_grid *grid, int root, void *data, size_t bytes
     return CLV_OK;
 }
 
-static double combine(clv_reduction op, double a, double b)
-{
-    return op == CLV_SUM ? a + b : op == CLV_MIN ? fmin(a, b) : fmax(a, b);
-}
-
-/* All values everywhere, then the same additions in rank order everywhere: MPI's own reductions
+/* All values everywhere, then the same additions in rank order everywhere: MPI's own sums
  * leave the order to the algorithm of the day. */
-clv_status clv_grid_reduce(clv_grid *grid, clv_reduction op, int count, double values[])
+static clv_status sum_in_order(clv_grid *grid, int count, double values[])
 {
     int size = clv_grid_size(grid);
     double *all = clvi_alloc((size_t)size * (size_t)count * sizeof *all);
@@ -120,11 +114,20 @@ clv_status clv_grid_reduce(clv_grid *grid, clv_reduction op, int count, double v
         MPI_Iallgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, clvi_grid_comm(grid),
                        &request);
         status = clvi_wait(&request);
-        memcpy(values, all, (size_t)count * sizeof *values);
-        for (int r = 1; r < size; r++)
-            for (int i = 0; i < count; i++)
-                values[i] = combine(op, values[i], all[(int64_t)r * count + i]);
+        for (int i = 0; i < count; i++) {
+            values[i] = 0;
+            for (int r = 0; r < size; r++) values[i] += all[(int64_t)r * count + i];
+        }
     }
     clvi_free(all);
     return status;
+}
+
+clv_status clv_grid_reduce(clv_grid *grid, clv_reduction op, int count, double values[])
+{
+    if (op == CLV_SUM) return sum_in_order(grid, count, values);
+    MPI_Request request;
+    MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, op == CLV_MIN ? MPI_MIN : MPI_MAX,
+                   clvi_grid_comm(grid), &request);
+    return clvi_wait(&request);
 }

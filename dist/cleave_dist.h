@@ -17,6 +17,7 @@
 
 #include <cleave_lib.h>
 #include <mpi.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #ifdef __cplusplus
@@ -176,17 +177,17 @@ typedef struct {
 typedef struct clv_plan clv_plan;
 
 typedef enum {
-    CLV_BACKEND_AUTO = 0,  /* the cheapest by the cost model                     */
-    CLV_BACKEND_NATIVE,    /* Cleave's own enumeration                           */
+    CLV_BACKEND_AUTO = 0,  /* Cleave's own enumeration                           */
     CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take */
 } clv_backend;
 
 /* Zero means the default; a NULL pointer means all defaults. */
 typedef struct {
     clv_backend backend;
-    double latency;   /* seconds a message; default 5e-6                          */
-    double bandwidth; /* bytes a second a process can receive; default 4e9         */
-    double flops;     /* f32 operations a second of a process; default 1e11; f64: half */
+    bool overwrite;   /* beta will be 0 and alpha 1: a move needs less workspace           */
+    double latency;   /* seconds a message; default 5e-6                                   */
+    double bandwidth; /* bytes a second that a process can receive; default 4e9             */
+    double flops;     /* f32 operations a second of a process; default 1e11; f64: half     */
 } clv_plan_options;
 
 /* dst := alpha src + beta dst, same extents and dtype, any two layouts and units on

@@ -78,4 +78,87 @@ clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_sp
 /* A spec as text for messages, in buffer: "256 x 128 f32 data|row". */
 const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size);
 
+/* ---- exchange.c: one engine for every move ----------------------------------- */
+
+typedef struct clvi_exchange clvi_exchange;
+
+/* What moves: each process takes, for each element of its block of dst, every term that src
+ * holds of it: from the process with its own coordinates along the axes that hold copies in src
+ * or sums in both, and from all coordinates along the axes whose pending sum ends. Where an axis
+ * of `first` has a coordinate other than 0, a process takes nothing. src and dst have the same
+ * extents and dtype, and dst has no sums that src has not. */
+typedef struct {
+    clv_spec src, dst;
+    clv_axes first;
+} clvi_route;
+
+/* The block that rank has after the route: dst's, or an empty one. Local. */
+clv_block clvi_route_target(const clv_grid *grid, const clvi_route *route, int rank);
+
+/* What a route brings to rank: bytes and messages received. Local. */
+typedef struct {
+    uint64_t bytes;
+    int messages;
+} clvi_volume;
+clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int rank);
+
+/* The messages of a route and workspace for the terms of sums; with accumulate, workspace too for
+ * pieces that are added to what is there. Local: the status is this process's own. */
+clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route, bool accumulate,
+                                clvi_exchange **out);
+void clvi_exchange_destroy(clvi_exchange **exchange);
+
+/* dst := alpha src + beta dst on the blocks of the route, terms added in a fixed tree over the
+ * summed axes. beta other than 0 needs accumulate. Collective. */
+clv_status clvi_exchange_execute(clvi_exchange *exchange, double alpha, clv_block src, double beta,
+                                 clv_block dst);
+
+/* ---- move.c: any layout to any other, at most two routes ------------------------- */
+
+typedef struct clvi_move clvi_move;
+
+/* The routes of a move, reducing first, gathering last: 1 or 2. Local. */
+int clvi_move_routes(const clv_grid *grid, clv_spec src, clv_spec dst, clvi_route routes[2]);
+clvi_volume clvi_move_volume(const clv_grid *grid, clv_spec src, clv_spec dst, int rank);
+
+/* Whether every process's block of dst lies within its block of src: then nothing has to be
+ * copied to read it. Local, the same on every process. */
+bool clvi_move_is_view(const clv_grid *grid, clv_spec src, clv_spec dst);
+clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part);
+
+/* Local. Execution: dst := alpha src + beta dst. Collective. */
+clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate,
+                            clvi_move **out);
+void clvi_move_destroy(clvi_move **move);
+clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,
+                             clv_block dst);
+
+/* ---- cost.c: the latency-bandwidth-flops model -------------------------------------- */
+
+/* Options with every default filled in. */
+clv_plan_options clvi_plan_defaults(const clv_plan_options *options);
+double clvi_cost_messages(const clv_plan_options *model, clvi_volume volume);
+double clvi_cost_product(const clv_plan_options *model, clv_dtype dtype, int64_t m, int64_t n,
+                         int64_t k);
+
+/* ---- plan.c: what every plan is ------------------------------------------------------- */
+
+typedef struct clvi_product clvi_product; /* product.c */
+
+/* Adds the routes of a move, or a local step, to what a plan prints; bytes and seconds are this
+ * process's. */
+void clvi_plan_add_move(clv_plan *plan, const char *label, clv_spec src, clv_spec dst);
+void clvi_plan_add_step(clv_plan *plan, clvi_volume volume, double seconds, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+const clv_plan_options *clvi_plan_model(const clv_plan *plan);
+
+/* ---- product.c: the planner and the executor of products --------------------------------- */
+
+/* Collective, argument checks done. */
+clv_status clvi_product_create(clv_plan *plan, clv_op op_a, clv_spec A, clv_op op_b, clv_spec B,
+                               clv_spec C, clv_grid *grid, clvi_product **out);
+clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block A, clv_block B,
+                                double beta, clv_block C);
+void clvi_product_destroy(clvi_product **product);
+
 #endif

@@ -18,12 +18,14 @@ clv_status clvi_mpi(int code, const char *call)
 
 clv_status clvi_wait_all(int count, MPI_Request requests[])
 {
-    int done = count == 0, code = MPI_SUCCESS;
-    for (int polls = 0; !done && code == MPI_SUCCESS; polls++) {
-        code = MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
+    int code = MPI_SUCCESS;
+    for (int i = 0, polls = 0; i < count && code == MPI_SUCCESS; polls++) {
+        int done = 0;
+        code = MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE);
+        i += done;
         if (!done && polls >= SPINS) sched_yield();
     }
-    return clvi_mpi(code, "MPI_Testall");
+    return clvi_mpi(code, "MPI_Test");
 }
 
 clv_status clvi_wait(MPI_Request *request)

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * move.c: the same matrix in another layout, by at most two exchanges: what ends a sum goes
+ * first, into the most finely cut layout on the way, so that what is reduced is least; gathers go
+ * last.
+ *
+ *     from \ to    =            R                 C                 +
+ *     =            -            slice             slice             keep on coordinate 0
+ *     R            all-gather   -                 all-to-all        zero elsewhere
+ *     C            all-gather   all-to-all        -                 zero elsewhere
+ *     +            all-reduce   reduce-scatter    reduce-scatter    -
+ *
+ * Axes that become sums keep their part of the matrix: the exchange leads to a layout in which
+ * they still cut it, and the rest of the block is zero.
+ */
+#include <clvi_dist.h>
+#include <stdlib.h>
+
+struct clvi_move {
+    clv_grid *grid;
+    clv_dtype dtype;
+    int nroutes;
+    clvi_exchange *exchanges[2];
+    clv_block middle; /* between two exchanges; its memory is the move's           */
+    clv_block kept;   /* this process's part of its block of dst; the rest is zero */
+};
+
+static clv_order join_kept(clv_order list, clv_order from, clv_axes axes)
+{
+    return clv_order_join(list, clvi_order_keep(from, axes));
+}
+
+/* Parts that the axes of a list make. */
+static int64_t parts(const clv_grid *grid, clv_order list)
+{
+    int64_t product = 1;
+    for (; list; list >>= 4) product *= clv_grid_axis(grid, (int)(list & 15) - 1).size;
+    return product;
+}
+
+/* The axes whose sum ends in copies cut the block on the way: by rows if every process gets some,
+ * else by columns. */
+static void cut_further(const clv_grid *grid, clv_spec *spec, clv_axes axes)
+{
+    int64_t unit = spec->m_unit > 0 ? spec->m_unit : 1, units = (spec->m + unit - 1) / unit;
+    for (int axis = 0; axis < clv_grid_naxes(grid); axis++) {
+        if (!(axes >> axis & 1)) continue;
+        clv_order rows = clv_order_append(spec->layout.rows, axis);
+        if (units >= parts(grid, rows))
+            spec->layout.rows = rows;
+        else
+            spec->layout.cols = clv_order_append(spec->layout.cols, axis);
+    }
+}
+
+int clvi_move_routes(const clv_grid *grid, clv_spec src, clv_spec dst, clvi_route routes[2])
+{
+    clv_layout from = src.layout, to = dst.layout;
+    clv_axes split = clv_order_set(from.rows) | clv_order_set(from.cols);
+    clv_axes copied = clvi_layout_copies(grid, to), ended = from.sum & ~to.sum;
+    clv_axes begun = to.sum & ~from.sum, first = begun & ~split;
+    clv_spec last = dst, middle;
+    last.layout.rows = join_kept(to.rows, from.rows, begun);
+    last.layout.cols = join_kept(to.cols, from.cols, begun);
+    last.layout.sum = from.sum & to.sum;
+    middle = last;
+    middle.layout.rows = join_kept(last.layout.rows, from.rows, copied);
+    middle.layout.cols = join_kept(last.layout.cols, from.cols, copied);
+    cut_further(grid, &middle, ended & copied);
+    if (!ended || clvi_spec_equal(middle, last)) {
+        routes[0] = (clvi_route){src, last, first};
+        return 1;
+    }
+    routes[0] = (clvi_route){src, middle, first};
+    routes[1] = (clvi_route){middle, last, first};
+    return 2;
+}
+
+clvi_volume clvi_move_volume(const clv_grid *grid, clv_spec src, clv_spec dst, int rank)
+{
+    clvi_route routes[2];
+    clvi_volume total = {0};
+    for (int i = clvi_move_routes(grid, src, dst, routes) - 1; i >= 0; i--) {
+        clvi_volume volume = clvi_route_volume(grid, &routes[i], rank);
+        total.bytes += volume.bytes;
+        total.messages += volume.messages;
+    }
+    return total;
+}
+
+bool clvi_move_is_view(const clv_grid *grid, clv_spec src, clv_spec dst)
+{
+    if (src.layout.sum != dst.layout.sum) return false;
+    for (int rank = 0; rank < clv_grid_size(grid); rank++) {
+        clv_block whole = clv_spec_block(grid, src, rank), part = clv_spec_block(grid, dst, rank);
+        if (part.m > 0 && part.n > 0 &&
+            (part.row0 < whole.row0 || part.row0 + part.m > whole.row0 + whole.m ||
+             part.col0 < whole.col0 || part.col0 + part.n > whole.col0 + whole.n))
+            return false;
+    }
+    return true;
+}
+
+clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part)
+{
+    part.data = part.m > 0 && part.n > 0
+                    ? clvi_at(whole, dtype, part.row0 - whole.row0, part.col0 - whole.col0)
+                    : whole.data;
+    part.ld = whole.ld;
+    return part;
+}
+
+clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate,
+                            clvi_move **out)
+{
+    clv_status status;
+    clvi_route routes[2];
+    clvi_move *move = *out = calloc(1, sizeof *move);
+    int rank = clv_grid_rank(grid);
+    CLVI_CHECK(move, CLV_ENOMEM, "a move");
+    move->grid = grid;
+    move->dtype = dst.dtype;
+    move->nroutes = clvi_move_routes(grid, src, dst, routes);
+    move->kept = clvi_route_target(grid, &routes[move->nroutes - 1], rank);
+    if (move->nroutes == 2) {
+        move->middle = clvi_route_target(grid, &routes[0], rank);
+        size_t bytes = (size_t)(move->middle.m * move->middle.n) * clv_dtype_size(dst.dtype);
+        move->middle.data = clvi_alloc(bytes);
+        CLVI_CHECK(move->middle.data, CLV_ENOMEM, "rank %d: %zu bytes of workspace for a move",
+                   rank, bytes);
+    }
+    for (int i = 0; i < move->nroutes; i++)
+        CLVI_TRY(clvi_exchange_create(grid, &routes[i], accumulate && i == move->nroutes - 1,
+                                      &move->exchanges[i]));
+done:
+    if (status != CLV_OK) clvi_move_destroy(out);
+    return status;
+}
+
+void clvi_move_destroy(clvi_move **move)
+{
+    if (!*move) return;
+    for (int i = 0; i < 2; i++) clvi_exchange_destroy(&(*move)->exchanges[i]);
+    clvi_free((*move)->middle.data);
+    free(*move);
+    *move = NULL;
+}
+
+/* block := beta block, for part of it. */
+static void scale(clv_dtype dtype, clv_block block, int64_t i, int64_t j, int64_t m, int64_t n,
+                  double beta)
+{
+    for (int64_t end = i + m; n > 0 && i < end; i++) {
+        void *row = clvi_at(block, dtype, i, j);
+        if (beta == 0)
+            clvi_fill(dtype, n, 0, row);
+        else
+            clvi_axpby(dtype, n, 0, row, beta, row);
+    }
+}
+
+/* Scales what lies above, below, left and right of `inner`. */
+static void scale_outside(clv_dtype dtype, clv_block block, clv_block inner, double beta)
+{
+    if (beta == 1) return;
+    if (inner.m == 0 || inner.n == 0) {
+        scale(dtype, block, 0, 0, block.m, block.n, beta);
+        return;
+    }
+    int64_t top = inner.row0 - block.row0, left = inner.col0 - block.col0;
+    int64_t bottom = top + inner.m, right = left + inner.n;
+    scale(dtype, block, 0, 0, top, block.n, beta);
+    scale(dtype, block, bottom, 0, block.m - bottom, block.n, beta);
+    scale(dtype, block, top, 0, inner.m, left, beta);
+    scale(dtype, block, top, right, inner.m, block.n - right, beta);
+}
+
+clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,
+                             clv_block dst)
+{
+    clv_status status = CLV_OK;
+    scale_outside(move->dtype, dst, move->kept, beta);
+    if (move->nroutes == 2) {
+        CLVI_TRY(clvi_exchange_execute(move->exchanges[0], 1, src, 0, move->middle));
+        src = move->middle;
+    }
+    dst = clvi_block_view(dst, move->dtype, move->kept);
+    CLVI_TRY(clvi_exchange_execute(move->exchanges[move->nroutes - 1], alpha, src, beta, dst));
+done:
+    return status;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * param.c: parameters by name, in the order they were added.
+ */
+#include <clvi_layers.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Parameters do not move once added: the list holds pointers to them. */
+struct clv_params {
+    clv_grid *grid;
+    clv_param **list;
+    int count, room;
+};
+
+static void destroy_param(clv_param *param)
+{
+    if (!param) return;
+    clv_matrix_destroy(&param->value);
+    clv_matrix_destroy(&param->grad);
+    clvi_free(param);
+}
+
+/* Room for one more pointer. */
+static clv_status reserve(clv_params *params)
+{
+    if (params->count < params->room) return CLV_OK;
+    int room = 2 * params->room + 16;
+    clv_param **list = clvi_alloc((size_t)room * sizeof *list);
+    if (!list) return clvi_fail(CLV_ENOMEM, "a list of %d parameters", room);
+    if (params->count) memcpy(list, params->list, (size_t)params->count * sizeof *list);
+    clvi_free(params->list);
+    params->list = list;
+    params->room = room;
+    return CLV_OK;
+}
+
+/* A parameter and the copy of its name in one piece of memory. */
+static clv_status allocate(const char *name, double mean, double std, bool decay, clv_param **out)
+{
+    clv_param *param = *out = clvi_alloc(sizeof *param + strlen(name) + 1);
+    if (!param) return clvi_fail(CLV_ENOMEM, "parameter %s", name);
+    *param = (clv_param){
+        .name = strcpy((char *)(param + 1), name), .mean = mean, .std = std, .decay = decay};
+    return CLV_OK;
+}
+
+static clv_status check_new(const clv_params *params, const char *name, clv_spec spec)
+{
+    char text[96];
+    if (clv_params_find(params, name))
+        return clvi_fail(CLV_EARG, "parameter %s: expected a new name, found one already added",
+                         name);
+    if (spec.layout.sum)
+        return clvi_fail(CLV_ELAYOUT, "parameter %s: expected no pending sum, found %s", name,
+                         clvi_spec_format(params->grid, spec, text, sizeof text));
+    return CLV_OK;
+}
+
+clv_status clv_params_create(clv_grid *grid, clv_params **params)
+{
+    *params = clvi_alloc(sizeof **params);
+    if (!*params) return clvi_fail(CLV_ENOMEM, "a list of parameters");
+    (*params)->grid = grid;
+    return CLV_OK;
+}
+
+void clv_params_destroy(clv_params **params)
+{
+    if (!*params) return;
+    for (int i = 0; i < (*params)->count; i++) destroy_param((*params)->list[i]);
+    clvi_free((*params)->list);
+    clvi_free(*params);
+    *params = NULL;
+}
+
+clv_status clv_params_add(clv_params *params, const char *name, clv_spec spec, double mean,
+                          double std, bool decay, clv_param **param)
+{
+    clv_param *new = NULL;
+    clv_status status = check_new(params, name, spec);
+    if (status == CLV_OK) status = reserve(params);
+    if (status == CLV_OK) status = allocate(name, mean, std, decay, &new);
+    CLVI_TRY(clv_grid_agree(params->grid, status));
+    CLVI_TRY(clv_matrix_create(params->grid, spec, &new->value));
+    CLVI_TRY(clv_matrix_create(params->grid, spec, &new->grad));
+    params->list[params->count++] = *param = new;
+    new = NULL;
+done:
+    destroy_param(new);
+    return status;
+}
+
+clv_status clvi_name_join(char buffer[CLVI_NAME_SIZE], const char *name, const char *part)
+{
+    if (snprintf(buffer, CLVI_NAME_SIZE, "%s.%s", name, part) < CLVI_NAME_SIZE) return CLV_OK;
+    return clvi_fail(CLV_ELIMIT, "%s.%s: expected a name of less than %d bytes", name, part,
+                     CLVI_NAME_SIZE);
+}
+
+clv_status clvi_params_add_part(clv_params *params, const char *name, const char *part,
+                                clv_spec spec, double mean, double std, bool decay,
+                                clv_param **param)
+{
+    char full[CLVI_NAME_SIZE];
+    clv_status status;
+    CLVI_TRY(clvi_name_join(full, name, part));
+    CLVI_TRY(clv_params_add(params, full, spec, mean, std, decay, param));
+done:
+    return status;
+}
+
+clv_grid *clv_params_grid(const clv_params *params)
+{
+    return params->grid;
+}
+
+int clv_params_count(const clv_params *params)
+{
+    return params->count;
+}
+
+clv_param *clv_params_at(const clv_params *params, int i)
+{
+    assert(0 <= i && i < params->count);
+    return params->list[i];
+}
+
+clv_param *clv_params_find(const clv_params *params, const char *name)
+{
+    for (int i = 0; i < params->count; i++)
+        if (strcmp(params->list[i]->name, name) == 0) return params->list[i];
+    return NULL;
+}
+
+int64_t clv_params_elements(const clv_params *params)
+{
+    int64_t elements = 0;
+    for (int i = 0; i < params->count; i++) {
+        clv_spec spec = clv_matrix_spec(params->list[i]->value);
+        elements += spec.m * spec.n;
+    }
+    return elements;
+}
+
+clv_status clv_params_init(clv_params *params, uint64_t seed)
+{
+    clv_status status = CLV_OK;
+    for (int i = 0; i < params->count; i++) {
+        clv_param *p = params->list[i];
+        CLVI_TRY(
+            clv_matrix_fill_normal(p->value, seed, clvi_hash_string(p->name), p->mean, p->std));
+    }
+done:
+    return status;
+}
+
+void clv_params_zero_grad(clv_params *params)
+{
+    for (int i = 0; i < params->count; i++) clv_matrix_fill(params->list[i]->grad, 0);
+}
+
+clv_status clv_params_grad_norm(clv_params *params, double *norm)
+{
+    double squares = 0;
+    for (int i = 0; i < params->count; i++) {
+        const clv_matrix *grad = params->list[i]->grad;
+        clv_dtype dtype = clv_matrix_spec(grad).dtype;
+        clv_block block = clv_matrix_block(grad);
+        if (!clvi_matrix_is_first_copy(grad)) continue;
+        for (int64_t row = 0; row < block.m; row++)
+            squares += clvi_sum_squares(dtype, block.n, clvi_at(block, dtype, row, 0));
+    }
+    clv_status status = clv_grid_reduce(params->grid, CLV_SUM, 1, &squares);
+    *norm = sqrt(squares);
+    return status;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blas.c: every call of BLIS: local products, their threads, and what they run on.
+ */
+#include <blis.h>
+
+#include "clvi_kernel.h"
+#include <clvi_lib.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const char *reason; /* why BLIS uses the kernel that it uses */
+
+/* BLIS's own variables for the ways of each of its loops count as a choice of threads too. */
+static const char *const thread_variables[] = {"BLIS_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_JC_NT",
+                                               "BLIS_PC_NT",       "BLIS_IC_NT",      "BLIS_JR_NT",
+                                               "BLIS_IR_NT"};
+enum { THREAD_VARIABLES = sizeof thread_variables / sizeof *thread_variables };
+
+static rntm_t environment; /* BLIS's threads as the environment sets them */
+
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && *value;
+}
+
+/* BLIS 0.9 knows processors by their marketing names, which virtual machines hide; so the kernel is
+ * settled here, before its first call. The variable is taken back: it is ours, not the user's. */
+static void start(void)
+{
+    bool ours = false;
+    reason = "BLIS's own choice";
+    if (is_set("BLIS_ARCH_TYPE")) reason = "BLIS_ARCH_TYPE";
+#ifdef BLIS_CONFIG_SKX
+    else
+        ours = clvi_kernel_prefers_512(&reason);
+    if (ours) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", (int)BLIS_ARCH_SKX);
+        setenv("BLIS_ARCH_TYPE", value, 1);
+    }
+#endif
+    bli_arch_query_id();
+    if (ours) unsetenv("BLIS_ARCH_TYPE");
+    bli_rntm_init_from_global(&environment);
+}
+
+static void ensure_started(void)
+{
+    pthread_once(&once, start);
+}
+
+/* Threads of one product as BLIS would count them: the ways of its loops, or their number. */
+static int threads_of(rntm_t *rntm)
+{
+    dim_t ways = bli_rntm_calc_num_threads(rntm);
+    dim_t total = bli_rntm_num_threads(rntm);
+    return (int)(ways > 1 ? ways : total > 1 ? total : 1);
+}
+
+/* The distance of rows: with one row at most, ld need not cover a row, but BLIS wants it to. */
+static inc_t row_stride(int64_t m, int64_t n, int64_t ld)
+{
+    return (inc_t)(m > 1 ? ld : n > 1 ? n : 1);
+}
+
+void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+               double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
+               void *C, int64_t ldc)
+{
+    assert(dtype == CLV_F32 || dtype == CLV_F64);
+    if (m <= 0 || n <= 0) return;
+    ensure_started();
+    if (k < 0) k = 0;
+    trans_t ta = trans_a ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
+    trans_t tb = trans_b ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
+    inc_t rsa = trans_a ? row_stride(k, m, lda) : row_stride(m, k, lda);
+    inc_t rsb = trans_b ? row_stride(n, k, ldb) : row_stride(k, n, ldb);
+    inc_t rsc = row_stride(m, n, ldc);
+    if (dtype == CLV_F32) {
+        float a = (float)alpha, b = (float)beta;
+        bli_sgemm(ta, tb, m, n, k, &a, (float *)A, rsa, 1, (float *)B, rsb, 1, &b, C, rsc, 1);
+    } else {
+        bli_dgemm(ta, tb, m, n, k, &alpha, (double *)A, rsa, 1, (double *)B, rsb, 1, &beta, C, rsc,
+                  1);
+    }
+}
+
+int clvi_cores(void)
+{
+    for (int cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
+        cpu_set_t *set = CPU_ALLOC(cpus);
+        if (!set) break;
+        bool known = sched_getaffinity(0, CPU_ALLOC_SIZE(cpus), set) == 0;
+        int count = known ? CPU_COUNT_S(CPU_ALLOC_SIZE(cpus), set) : 0;
+        CPU_FREE(set);
+        if (count > 0) return count;
+    }
+    return 1;
+}
+
+bool clvi_threads_set_by_user(void)
+{
+    for (int v = 0; v < THREAD_VARIABLES; v++)
+        if (is_set(thread_variables[v])) return true;
+    return false;
+}
+
+void clv_blas_set_threads(int threads)
+{
+    ensure_started();
+    bli_thread_set_num_threads(threads > 0 ? threads : threads_of(&environment));
+}
+
+clv_blas_info clv_blas_describe(void)
+{
+    static char library[64];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    ensure_started();
+    rntm_t now;
+    bli_rntm_init_from_global(&now);
+    Dl_info info = {0};
+    void *dgemm = dlsym(RTLD_DEFAULT, "dgemm_");
+    if (dgemm) dladdr(dgemm, &info);
+    pthread_mutex_lock(&lock);
+    snprintf(library, sizeof library, "BLIS %s", bli_info_get_version_str());
+    pthread_mutex_unlock(&lock);
+    return (clv_blas_info){.library = library,
+                           .kernel = bli_arch_string(bli_arch_query_id()),
+                           .reason = reason,
+                           .file = info.dli_fname ? info.dli_fname : "",
+                           .threads = threads_of(&now)};
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * clvi_vector.h: what makes a plain C loop a vector kernel; included by the kernels' files only.
+ *
+ * CLVI_VECTOR before a function compiles it for each generation of x86-64 and picks one when the
+ * library is loaded. Bits do not depend on the pick, nor on where in a vector an element lies:
+ * products and sums are never contracted, and sums go through a fixed number of lanes.
+ */
+#ifndef CLVI_VECTOR_H
+#define CLVI_VECTOR_H
+
+#include <clvi_lib.h>
+#include <string.h>
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#pragma clang diagnostic ignored "-Wpass-failed" /* a square root keeps errno there */
+#define CLVI_EACH _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+/* O3: at O2 only loops without a remainder become vectors. The rest: no fused product and sum;
+ * a comparison or a square root need not keep errno or exception flags. */
+#pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
+/* Before a loop whose iterations are independent even where y is x. */
+#define CLVI_EACH _Pragma("GCC ivdep")
+#else
+#define CLVI_EACH
+#endif
+
+/* Sanitizers instrument the resolvers, which run before their own start. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CLVI_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLVI_VECTOR
+#endif
+
+/* Small functions used inside kernels: always part of the caller, so of its target. */
+#define CLVI_INLINE static inline __attribute__((always_inline, unused))
+
+/* f_f32(...) or f_f64(...), as dtype says. */
+#define CLVI_DISPATCH(dtype, f, ...)                   \
+    (assert((dtype) == CLV_F32 || (dtype) == CLV_F64), \
+     (dtype) == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__))
+
+#endif

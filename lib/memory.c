@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * memory.c: aligned, zeroed memory whose pages are all there before it is used.
+ *
+ * A first touch costs more than the arithmetic done on a page, so it is paid here, once.
+ */
+#include <clvi_lib.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    LINE = 64,           /* bytes of a cache line and of the widest vector */
+    HUGE_PAGE = 2 << 20, /* bytes of a huge page                           */
+    HUGE_FROM = 4 << 20, /* blocks of at least this many bytes ask for them */
+    SMALLEST_PAGE = 4 << 10
+};
+
+static atomic_int_fast64_t live;      /* blocks not yet freed                      */
+static atomic_int_fast64_t countdown; /* allocations until one fails; <= 0: never  */
+
+static bool injected_failure(void)
+{
+    return atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1;
+}
+
+void *clvi_alloc(size_t bytes)
+{
+    bool huge = bytes >= HUGE_FROM;
+    void *memory = NULL;
+    if (injected_failure()) return NULL;
+    if (posix_memalign(&memory, huge ? HUGE_PAGE : LINE, bytes ? bytes : 1) != 0) return NULL;
+    if (huge) madvise(memory, bytes & ~(size_t)(SMALLEST_PAGE - 1), MADV_HUGEPAGE);
+    memset(memory, 0, bytes);
+    atomic_fetch_add(&live, 1);
+    return memory;
+}
+
+void clvi_free(void *memory)
+{
+    if (!memory) return;
+    atomic_fetch_sub(&live, 1);
+    free(memory);
+}
+
+void clvi_alloc_fail_at(int64_t nth)
+{
+    atomic_store(&countdown, nth);
+}
+
+int64_t clvi_alloc_live(void)
+{
+    return atomic_load(&live);
+}

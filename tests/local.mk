@@ -1,0 +1,47 @@
+# tests: one line in a list adds a test. A program's first comment declares its numbers of ranks.
+
+# Without MPI; built of tests/unit/NAME.c and check_serial.c.
+unit_tests = \
+	tests/unit/config \
+	tests/unit/schedule \
+	tests/unit/split
+
+# Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
+mpi_tests = \
+	tests/mpi/grid \
+	tests/mpi/layout \
+	tests/mpi/matrix \
+	tests/mpi/optimizer \
+	tests/mpi/scalapack
+
+# Shell scripts, on the built command and library.
+sh_tests =
+
+check_PROGRAMS += $(unit_tests) $(mpi_tests)
+TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
+EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
+
+# What a program links follows from its folder.
+check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
+tests_libunit_la_SOURCES = tests/check.h tests/check.c tests/check_serial.c
+tests_libmpi_la_SOURCES = tests/check.h tests/check.c tests/check_mpi.c
+tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
+tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
+examples/%: folder_libs = libcleave.la
+LDADD = $(folder_libs)
+$(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la
+
+# tests/launch.sh is the driver of all of them: it runs a test once for each number of ranks.
+TEST_EXTENSIONS = .sh
+LOG_DRIVER = $(SHELL) $(srcdir)/tests/launch.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+SH_LOG_COMPILER = $(SHELL)
+AM_TESTS_ENVIRONMENT = \
+	MPIEXEC='$(MPIEXEC)'; export MPIEXEC; \
+	abs_top_srcdir='$(abs_top_srcdir)'; export abs_top_srcdir; \
+	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
+	CLEAVE='$(abs_top_builddir)/cleave'; export CLEAVE;
+
+installcheck-local:
+	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)' CC='$(CC)' MPIEXEC='$(MPIEXEC)' PKG_CONFIG='$(PKG_CONFIG)' \
+	CLEAVE='$(DESTDIR)$(bindir)/cleave' $(SHELL) $(srcdir)/tests/installcheck.sh $(srcdir)/README.md

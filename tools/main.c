@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * main.c: the command `cleave`: a table of subcommands.
+ */
+#include "tool.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+int cmd_doctor(int argc, char **argv);
+int cmd_train(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_generate(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} subcommand;
+
+static const subcommand subcommands[] = {
+    {"doctor", cmd_doctor, "what this installation runs on, and what to fix"},
+    {"train", cmd_train, "train a GPT on text files, saving and resuming on any grid"},
+    {"eval", cmd_eval, "the loss of a checkpoint on text files"},
+    {"generate", cmd_generate, "text from a checkpoint"},
+    {"inspect", cmd_inspect, "what is in a checkpoint"},
+    {"verify", cmd_verify, "whether every byte of a checkpoint is as it was written"},
+    {"bench", cmd_bench, "measure a part against its limit and against ScaLAPACK"},
+    {0},
+};
+
+static void show_help(void)
+{
+    printf("Usage: cleave SUBCOMMAND [options]\n"
+           "       mpiexec.mpich -n RANKS cleave SUBCOMMAND [options]\n\n"
+           "Trains and runs models whose matrices are sharded over a grid of MPI processes.\n\n"
+           "Subcommands:\n");
+    for (const subcommand *s = subcommands; s->name; s++) printf("  %-10s %s\n", s->name, s->help);
+    printf(
+        "\ncleave SUBCOMMAND --help explains each, with examples. Exit status: 0 done, 1 failed,\n"
+        "2 wrong words on the command line.\n");
+}
+
+static const subcommand *find(const char *name)
+{
+    for (const subcommand *s = subcommands; s->name; s++)
+        if (!strcmp(s->name, name)) return s;
+    return NULL;
+}
+
+static int run(const char *word, int argc, char **argv)
+{
+    const subcommand *s = find(word);
+    tool.command = s ? s->name : NULL;
+    if (s) return s->run(argc - 1, argv + 1);
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+        if (tool.rank == 0) show_help();
+        return 0;
+    }
+    if (!strcmp(word, "--version")) {
+        if (tool.rank == 0) printf("cleave %s\n", clv_version());
+        return 0;
+    }
+    tool_fail(CLV_EARG, "expected a subcommand (cleave --help lists them), found \"%.200s\"", word);
+    tool_report();
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    /* A launcher that is killed cannot end its ranks: the system does. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    tool.rank = tool_launch_rank();
+    int code = run(argc > 1 ? argv[1] : "", argc, argv);
+    if (!output_flush() && code == 0) {
+        tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
+        tool_report();
+        code = 1;
+    }
+    return code;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * output.c: stdout, written by rank 0 alone: either JSON, one object a line, or text.
+ */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+
+static bool failed;
+
+void output_json(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *object = json_vpack_ex(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (!object) failed = true;
+    if (object && tool.json && tool.rank == 0) {
+        /* 17 digits give back every double. */
+        failed |= json_dumpf(object, stdout, JSON_REAL_PRECISION(17)) != 0;
+        putchar('\n');
+        output_flush();
+    }
+    json_decref(object);
+}
+
+json_t *output_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+void output_text(const char *format, ...)
+{
+    va_list arguments;
+    if (tool.json || tool.rank) return;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    output_flush();
+}
+
+void output_bytes(const void *bytes, size_t count)
+{
+    if (tool.json || tool.rank) return;
+    fwrite(bytes, 1, count, stdout);
+    output_flush();
+}
+
+const char *output_count(int64_t value, char buffer[32])
+{
+    char digits[32];
+    int length = snprintf(digits, sizeof digits, "%" PRId64, value), used = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > (value < 0) && (length - i) % 3 == 0) buffer[used++] = ',';
+        buffer[used++] = digits[i];
+    }
+    buffer[used] = '\0';
+    return buffer;
+}
+
+bool output_flush(void)
+{
+    failed |= fflush(stdout) != 0 || ferror(stdout);
+    return !failed;
+}

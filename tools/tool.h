@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tool.h: what the files of the command share; private to tools/.
+ *
+ * A subcommand is one file: a table of options, a manual, and a function that does the work.
+ * Its cmd_NAME reads the words and hands the work to tool_run, which starts MPI, reports an
+ * error once, and ends:
+ *
+ *     int cmd_eval(int argc, char **argv)
+ *     {
+ *         eval_args args = {0};
+ *         option options[] = {GRID_OPTION(&args.grid), JSON_OPTION, {0}};
+ *         int code = options_parse(&eval_manual, options, argc, argv);
+ *         return code == OPTIONS_RUN ? tool_run(eval, &args) : code;
+ *     }
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <cleave.h>
+#include <jansson.h>
+#include <stdbool.h>
+
+/* ---- options.c: one parser, driven by tables -------------------------------- */
+
+typedef enum {
+    OPTION_FLAG,   /* bool: given or not                                            */
+    OPTION_INT,    /* int64_t in [low, high]                                        */
+    OPTION_REAL,   /* double in [low, high]                                         */
+    OPTION_TEXT,   /* const char *                                                  */
+    OPTION_CHOICE, /* an enum: the index of the word in choices ("adamw|sgd")       */
+    OPTION_LIST,   /* option_words: all words up to the next option, may be repeated */
+} option_type;
+
+typedef struct {
+    const char **words;
+    int count;
+} option_words;
+
+/* An initial value that says: the command does not run without this option. */
+#define REQUIRED ""
+
+/* A row. A name of one letter is written -m, a longer one --name, "" is the word that
+ * belongs to no option; a row with only help is a heading; {0} ends the table. */
+typedef struct {
+    const char *name;
+    const char *argument; /* "N"; what --help calls the value                         */
+    option_type type;
+    void *value;         /* of the type above                                         */
+    const char *initial; /* the default as a user would type it; REQUIRED; NULL: none */
+    const char *help;
+    double low, high; /* of numbers; both 0: no limit                                 */
+    const char *choices;
+    bool given; /* set by options_parse                                               */
+} option;
+
+/* What --help says around the table. */
+typedef struct {
+    const char *name;     /* "train"                                     */
+    const char *synopsis; /* words after "cleave train"                  */
+    const char *about;    /* what it does, in lines of at most 90        */
+    const char *examples; /* whole lines, each indented by two           */
+} manual;
+
+/* Fills the values: defaults, then argv[1..]. Returns OPTIONS_RUN, or the exit status after it has
+ * shown the manual (0) or, on rank 0 alone, what is wrong with the words (2). No MPI. */
+enum { OPTIONS_RUN = -1 };
+int options_parse(const manual *about, option options[], int argc, char **argv);
+
+/* Two records of one type, one that the options point into and one from a file.
+ * inherit: asked becomes the file's record (found), but keeps every value that was given.
+ * expect: every value given must be the file's; the error names both. */
+void options_inherit(const option options[], void *asked, size_t size, void *found);
+clv_status options_expect(const option options[], const void *asked, size_t size, const void *found,
+                          const char *file);
+
+/* Rows: name, what the value is called, where it goes, its default, its limits, help. */
+option opt_heading(const char *help);
+option opt_flag(const char *name, bool *value, const char *help);
+option opt_text(const char *name, const char *argument, const char **value, const char *initial,
+                const char *help);
+option opt_list(const char *name, const char *argument, option_words *value, const char *initial,
+                const char *help);
+option opt_int(const char *name, const char *argument, int64_t *value, const char *initial,
+               double low, double high, const char *help);
+option opt_real(const char *name, const char *argument, double *value, const char *initial,
+                double low, double high, const char *help);
+option opt_choice(const char *name, const char *argument, void *value, const char *initial,
+                  const char *choices, const char *help);
+
+/* Rows that several subcommands have; MODEL_OPTIONS points into a clv_gpt_config. */
+#define JSON_OPTION opt_flag("json", &tool.json, "one JSON object a line on stdout, nothing else")
+#define GRID_OPTION(text) \
+    opt_text("grid", "AXES", text, NULL, "data=D,depth=P,row=R,col=C; sizes multiply to the ranks")
+#define MODEL_OPTIONS(m)                                                                           \
+    opt_heading("Model:"),                                                                         \
+        opt_int("layers", "N", &(m)->layers, "4", 1, 10000, "transformer blocks"),                 \
+        opt_int("width", "N", &(m)->width, "128", 1, 1 << 24, "features of a token"),              \
+        opt_int("heads", "N", &(m)->heads, "4", 1, 1 << 24, "heads of attention; divides width"),  \
+        opt_int("context", "N", &(m)->context, "128", 1, 1 << 24, "tokens seen at once"),          \
+        opt_int("hidden", "N", &(m)->hidden, NULL, 1, 1 << 26, "features in the MLP (4 x width)"), \
+        opt_choice("mlp", "KIND", &(m)->mlp, "gelu", "gelu|swiglu", "activation of the MLP"),      \
+        opt_choice("norm", "KIND", &(m)->norm, "layer", "layer|rms", "norm before each part"),     \
+        opt_choice("dtype", "TYPE", &(m)->dtype, "f32", "f32|f64", "type of all numbers")
+
+/* ---- run.c: one process among others ------------------------------------------ */
+
+/* Set up by main before a subcommand runs. */
+typedef struct {
+    const char *command; /* "train"                                                   */
+    int rank;            /* as the launcher says; 0 without one                       */
+    bool json;           /* JSON_OPTION                                               */
+} tool_state;
+extern tool_state tool;
+
+/* Starts MPI, works, reports a failure on rank 0, ends MPI. Returns the exit status. */
+int tool_run(clv_status (*work)(void *args), void *args);
+
+/* Records the text that tool_run reports instead of clv_last_error, and returns status. */
+clv_status tool_fail(clv_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Prints that text, else clv_last_error, on rank 0's stderr, in one line. */
+void tool_report(void);
+
+/* This process's rank as the launcher's environment says it, before MPI has started. */
+int tool_launch_rank(void);
+
+/* Leaves a function through its label `done:` with a local `clv_status status`. */
+#define TRY(call)                                   \
+    do {                                            \
+        if ((status = (call)) != CLV_OK) goto done; \
+    } while (0)
+
+/* The grid of `text` over all ranks; without text, the ranks that divide `batch` on data and the
+ * rest on col. Collective over all processes. */
+clv_status tool_grid(const char *text, int64_t batch, clv_grid **grid);
+
+/* "data=2,col=1", in buffer. */
+const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
+
+/* Seconds on a clock that only goes forward. */
+double tool_seconds(void);
+
+/* A source of tokens for trainer and evaluation, reading `text`. */
+clv_source tool_source(clv_text *text);
+
+/* ---- output.c: what goes to stdout, from rank 0 alone ---------------------------- */
+
+/* One line, with --json only: an object built as json_pack builds it. */
+void output_json(const char *format, ...);
+/* A number for output_json's "o": null if it is not finite. */
+json_t *output_number(double value);
+/* Text, and bytes as they are, without --json only. */
+void output_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void output_bytes(const void *bytes, size_t count);
+/* "12,345", in buffer. */
+const char *output_count(int64_t value, char buffer[32]);
+/* Whether all of it arrived. */
+bool output_flush(void);
+
+/* ---- progress.c: how far, how fast, how long still -------------------------------- */
+
+typedef struct {
+    const char *what, *unit; /* "step"; what each brings: "tokens"          */
+    int64_t first, all;      /* where it started and where it ends          */
+    int64_t every;           /* shown each so many; 0: each two seconds      */
+    double started, shown_at;
+    int64_t shown; /* position at shown_at                                   */
+    bool open;     /* a line on the terminal waits for its end               */
+} progress;
+
+progress progress_start(const char *what, const char *unit, int64_t first, int64_t all,
+                        int64_t every);
+/* At position `done`, each of `amount` units; note stands between ("" for none). One line, on a
+ * terminal always the same one; rank 0, without --json. */
+void progress_show(progress *p, int64_t done, double amount, const char *note);
+/* Ends the line. */
+void progress_end(progress *p);
+
+/* ---- record.c: what a checkpoint says in JSON --------------------------------------- */
+
+typedef struct {
+    clv_gpt_config model;
+    clv_optimizer_config optimizer;
+    clv_schedule schedule;
+    clv_train_position position;
+    int64_t batch; /* sequences a step, all processes together */
+} record;
+
+/* Caller frees *json with free. Local. */
+clv_status record_format(const record *r, char **json);
+/* CLV_EFORMAT naming file and key. Local. */
+clv_status record_parse(const char *json, const char *file, record *r);
+/* Reads path (a checkpoint or a folder of them) before there is a grid of the user's; *file is the
+ * one meant, freed by the caller. Model options that were given must be the file's
+ * (asked->model), all others that were not given become it. Collective over all processes. */
+clv_status record_resume(const char *path, const option options[], record *asked, char **file);
+/* Loads parameters and, unless NULL, the optimizer's state. Collective. */
+clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
+                       const clv_optimizer *optimizer);
+
+/* ---- model.c: a trained model to use -------------------------------------------------- */
+
+typedef struct {
+    record record;           /* MODEL_OPTIONS point into it            */
+    const char *load, *grid; /* a checkpoint or a folder; as tool_grid */
+    const option *options;
+} model_args;
+
+typedef struct {
+    char *file;
+    clv_grid *grid;
+    clv_gpt *gpt;
+} model;
+
+/* The model of args->load for batches of `sequences`. To be closed, even after a failure.
+ * Collective over all processes. */
+clv_status model_open(model_args *args, int64_t sequences, model *m);
+void model_close(model *m);
+
+#define LOAD_OPTION(text) \
+    opt_text("load", "PATH", text, REQUIRED, "a checkpoint, or a folder: its newest")
+
+/* ---- room.c ---------------------------------------------------------------------------- */
+
+/* CLV_ELIMIT if this machine's memory cannot hold the model: asked before anything of it is
+ * allocated. training: with gradients and optimizer state. Collective. */
+clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences,
+                      bool training);
+/* Ranks on this rank's node, and nodes. Collective. */
+clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes);
+
+#endif
