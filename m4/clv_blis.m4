@@ -21,9 +21,9 @@ for clv_blis_dir in $clv_dirs; do
     [-], [clv_blis_dir= BLIS_LIBS=-lblis],
     [ls "$clv_blis_dir"/libblis.* >/dev/null 2>&1 || continue
      BLIS_LIBS="-L$clv_blis_dir -lblis"])
-  for BLIS_CFLAGS in "-I$with_blis/include" "-I$with_blis/include/blis" \
-      "-I/usr/include/$clv_multiarch/blis-openmp" "-I/usr/include/blis" ""; do
-    AS_CASE([$BLIS_CFLAGS], [-I/include*], [continue])
+  for BLIS_CFLAGS in "-isystem $with_blis/include" "-isystem $with_blis/include/blis" \
+      "-isystem /usr/include/$clv_multiarch/blis-openmp" "-isystem /usr/include/blis" ""; do
+    AS_CASE([$BLIS_CFLAGS], [-isystem /include*], [continue])
     CPPFLAGS="$BLIS_CFLAGS $clv_save_CPPFLAGS" LIBS="$BLIS_LIBS $clv_save_LIBS"
     AC_LINK_IFELSE(
       [AC_LANG_PROGRAM([[#include <blis.h>]], [[bli_init(); return (void *)bli_dgemm == 0;]])],

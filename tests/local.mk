@@ -1,10 +1,18 @@
 # tests: one line in a list adds a test. A program's first comment declares its numbers of ranks.
 
 # Without MPI; built of tests/unit/NAME.c and check_serial.c.
-unit_tests =
+unit_tests = \
+	tests/unit/config \
+	tests/unit/schedule \
+	tests/unit/split
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
-mpi_tests =
+mpi_tests = \
+	tests/mpi/grid \
+	tests/mpi/layout \
+	tests/mpi/matrix \
+	tests/mpi/optimizer \
+	tests/mpi/scalapack
 
 # Shell scripts, on the built command and library.
 sh_tests =

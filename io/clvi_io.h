@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * clvi_io.h: what the rooms of io offer each other.
+ *
+ * A checkpoint in HDF5 terms: a contiguous data set of global shape for each matrix, and
+ *
+ *     /cleave                    attribute "format": 1
+ *     /cleave/json               one fixed-length string
+ *     /cleave/checksum/<name>    uint64, XXH3-64 of each tile of data set <name>
+ *     /cleave/complete           uint64, the mark: a hash of all of the above, names and shapes
+ *
+ * HDF5 is asked for structure alone, by rank 0 alone, of a file that nobody else has open. What it
+ * answers is a table of plain numbers; from then on everything is pread and pwrite at offsets.
+ */
+#ifndef CLVI_IO_H
+#define CLVI_IO_H
+
+#include <cleave_io.h>
+#include <clvi_dist.h>
+
+/* ---- file.c: whole reads and writes, lasting names ------------------------- */
+
+typedef struct {
+    int fd;           /* -1: not open          */
+    int64_t bytes;    /* when it was opened    */
+    const char *path; /* borrowed, for messages */
+} clvi_file;
+
+/* Opens a regular file; CLV_ENOTFOUND or CLV_EIO says why not. All in this section are Local. */
+clv_status clvi_file_open(const char *path, bool writable, clvi_file *file);
+/* A new, empty file under a temporary name, locked until it is closed or its process dies. */
+clv_status clvi_file_create_locked(const char *path, clvi_file *file);
+/* Whether no process holds the lock of clvi_file_create_locked. */
+bool clvi_file_is_abandoned(const char *path);
+void clvi_file_close(clvi_file *file);
+
+/* All bytes or a failure; interrupted and short calls go on. */
+clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset);
+clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset);
+clv_status clvi_file_sync(const clvi_file *file);
+/* Takes room on the disk for all of it now, so that a full disk shows before anything is written.
+ */
+clv_status clvi_file_reserve(clvi_file *file);
+/* Renames and syncs the folder: after this the new name outlives a power cut. */
+clv_status clvi_file_rename(const char *from, const char *to);
+/* Syncs the folder that path is in. */
+clv_status clvi_file_sync_folder(const char *path);
+
+/* printf into new memory (clvi_free); NULL if there is none. */
+char *clvi_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "DIR/.NAME<suffix>" for path "DIR/NAME", in new memory; NULL if there is none. */
+char *clvi_hidden_name(const char *path, const char *suffix);
+
+/* ---- table.c: what a checkpoint file holds, and where ------------------------ */
+
+/* One data set: m x n elements, row-major at offset; its tiles' checksums stand in the file at
+ * sums_offset and in the table from sum[first_tile] on. */
+typedef struct {
+    int64_t m, n;
+    int64_t offset, sums_offset;
+    int64_t first_tile, tiles;
+    int64_t name; /* position in the table's text */
+    clv_dtype dtype;
+} clvi_entry;
+
+/* One block of memory without pointers, so that it travels as it is: this head, entries[count],
+ * sums[tiles], then text_bytes of text: the JSON, and the names. Positions are in bytes from the
+ * head. */
+typedef struct {
+    size_t bytes;
+    int64_t count, tiles;
+    int64_t entries_at, sums_at, text_at;
+    int64_t text_bytes, json_bytes;
+    int64_t json_offset, mark_offset, file_bytes; /* in the file */
+    uint64_t mark;
+} clvi_table;
+
+static inline clvi_entry *clvi_table_entries(const clvi_table *table)
+{
+    return (clvi_entry *)((char *)table + table->entries_at);
+}
+static inline uint64_t *clvi_table_sums(const clvi_table *table)
+{
+    return (uint64_t *)((char *)table + table->sums_at);
+}
+static inline char *clvi_table_json(const clvi_table *table)
+{
+    return (char *)table + table->text_at;
+}
+static inline const char *clvi_table_name(const clvi_table *table, const clvi_entry *entry)
+{
+    return (char *)table + table->text_at + entry->name;
+}
+static inline int64_t clvi_entry_bytes(const clvi_entry *entry)
+{
+    return entry->m * entry->n * (int64_t)clv_dtype_size(entry->dtype);
+}
+
+/* A table with room for count entries, tiles checksums, the JSON and names of name_bytes with
+ * their ends; NULL if there is no memory. Free with clvi_free. */
+clvi_table *clvi_table_create(int64_t count, int64_t tiles, int64_t json_bytes, int64_t name_bytes);
+/* The index of name, looked for from `hint` on (where it is if the orders agree), or -1. */
+int64_t clvi_table_find(const clvi_table *table, const char *name, int64_t hint);
+/* Structure (through HDF5), JSON, checksums and mark of a file; the mark must hold where
+ * `complete`. Local. */
+clv_status clvi_table_read(const char *path, bool complete, clvi_table **table);
+/* The same memory on every process: rank 0 brings it, the others get it in new memory. Any process
+ * may bring a failure instead. Collective. */
+clv_status clvi_share(clv_grid *grid, clv_status mine, void **memory, size_t bytes);
+
+/* ---- h5.c: every HDF5 call (all Local) ---------------------------------------- */
+
+/* Makes the structure of a checkpoint in the existing file path. Elements, JSON, checksums and
+ * mark have their places but no values. */
+clv_status clvi_h5_create(const char *path, int count, const clv_checkpoint_entry entries[],
+                          size_t json_bytes);
+/* The structure of the checkpoint in file. Everything in the table has been checked
+ * against the size of the file; JSON and checksums have their room in it but no values. */
+clv_status clvi_h5_read(const clvi_file *file, clvi_table **table);
+
+/* ---- checksum.c: tiles --------------------------------------------------------- */
+
+enum { CLVI_TILE = 1 << 20 }; /* bytes of a data set under one checksum */
+
+/* The XXH3-64 of bytes, seeded with another hash: a chain over several pieces. */
+uint64_t clvi_hash(uint64_t hash, const void *data, size_t bytes);
+/* Tiles of so many bytes. */
+int64_t clvi_tiles(int64_t bytes);
+/* The hash over names, shapes, JSON and checksums that marks a file as complete. */
+uint64_t clvi_table_mark(const clvi_table *table);
+
+/* Called after each tile with the tiles of this process's share done and in all. */
+typedef struct {
+    void (*call)(void *context, int64_t done, int64_t all);
+    void *context;
+} clvi_progress;
+
+/* The tiles of the chosen entries (all where NULL) are divided over the processes; each
+ * reads its own from the file and
+ * write_sums: writes their checksums at the places for them;
+ * check_sums: compares them with the table's, CLV_ECORRUPT. Local. */
+clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file);
+clv_status clvi_check_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file,
+                           const bool chosen[], clvi_progress progress);
+
+/* ---- block.c: a process's block of a matrix that lies row-major in a file -------- */
+
+enum { CLVI_STAGE = 4 << 20 }; /* bytes of the buffer `stage` below */
+
+clv_status clvi_block_write(const clvi_file *file, const clvi_entry *entry, clv_block block,
+                            void *stage);
+/* Into a block of any floating type, or of the same type. */
+clv_status clvi_block_read(const clvi_file *file, const clvi_entry *entry, clv_dtype dtype,
+                           clv_block block, void *stage);
+
+/* ---- checkpoint.c ------------------------------------------------------------------ */
+
+/* What write and load have in common. Local: the matrices are this grid's, named, without pending
+ * sums. */
+clv_status clvi_named_check(const clv_grid *grid, int count, const clv_named matrices[]);
+/* Hashes of names and of shapes, for clvi_grid_same. */
+void clvi_named_hash(int count, const clv_named matrices[], int64_t *names, int64_t *shapes);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * file.c: whole reads and writes at an offset, and names that last. Every failure names the file,
+ * what was tried and the system's reason.
+ */
+#include <clvi_io.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static clv_status failed(const char *path, const char *verb)
+{
+    return clvi_fail(errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO, "%s: cannot %s: %s", path, verb,
+                     strerror(errno));
+}
+
+clv_status clvi_file_open(const char *path, bool writable, clvi_file *file)
+{
+    struct stat info;
+    clv_status status = CLV_OK;
+    *file = (clvi_file){.fd = -1, .path = path};
+    /* O_NONBLOCK: a pipe that nobody writes to must not hang the open. */
+    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        status = failed(path, "open");
+        goto done;
+    }
+    CLVI_CHECK(!S_ISDIR(info.st_mode), CLV_EIO, "%s: expected a file, found a directory", path);
+    CLVI_CHECK(S_ISREG(info.st_mode), CLV_EIO, "%s: expected a file, found a pipe or device", path);
+    file->fd = fd;
+    file->bytes = info.st_size;
+done:
+    if (status != CLV_OK && fd >= 0) close(fd);
+    return status;
+}
+
+/* Locks of the open file description: they end with the process however it ends, across process
+ * namespaces too, and do not meet HDF5's own flock. */
+static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+clv_status clvi_file_create_locked(const char *path, clvi_file *file)
+{
+    *file =
+        (clvi_file){.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), .path = path};
+    if (file->fd < 0) return failed(path, "create");
+    struct flock lock = whole_file;
+    fcntl(file->fd, F_OFD_SETLK, &lock); /* file systems without locks: not protected */
+    return CLV_OK;
+}
+
+bool clvi_file_is_abandoned(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return false;
+    struct flock lock = whole_file;
+    bool free = fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK;
+    close(fd);
+    return free;
+}
+
+void clvi_file_close(clvi_file *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    file->fd = -1;
+}
+
+clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset)
+{
+    for (size_t at = 0; at < bytes;) {
+        ssize_t got = pread(file->fd, (char *)data + at, bytes - at, offset + (int64_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return failed(file->path, "read");
+        if (got == 0)
+            return clvi_fail(CLV_ECORRUPT,
+                             "%s: expected at least %lld bytes, found the end after %lld",
+                             file->path, (long long)offset + (long long)bytes,
+                             (long long)offset + (long long)at);
+        at += (size_t)got;
+    }
+    return CLV_OK;
+}
+
+clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset)
+{
+    for (size_t at = 0; at < bytes;) {
+        ssize_t put = pwrite(file->fd, (const char *)data + at, bytes - at, offset + (int64_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return failed(file->path, "write");
+        at += (size_t)put;
+    }
+    return CLV_OK;
+}
+
+clv_status clvi_file_sync(const clvi_file *file)
+{
+    return fsync(file->fd) == 0 ? CLV_OK : failed(file->path, "sync");
+}
+
+clv_status clvi_file_reserve(clvi_file *file)
+{
+    struct stat info;
+    if (fstat(file->fd, &info) != 0) return failed(file->path, "open");
+    file->bytes = info.st_size;
+    errno = posix_fallocate(file->fd, 0, info.st_size);
+    if (errno == 0) return CLV_OK;
+    return clvi_fail(CLV_EIO, "%s: cannot reserve %lld bytes: %s", file->path,
+                     (long long)info.st_size, strerror(errno));
+}
+
+/* The length of "DIR/" in path; 0 without one. */
+static int folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (int)(slash - path) + 1 : 0;
+}
+
+clv_status clvi_file_sync_folder(const char *path)
+{
+    clv_status status = CLV_OK;
+    int length = folder_length(path), fd = -1;
+    char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
+    CLVI_CHECK(folder, CLV_ENOMEM, "%s: name of its folder", path);
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0) status = failed(folder, "sync");
+    if (fd >= 0) close(fd);
+done:
+    clvi_free(folder);
+    return status;
+}
+
+clv_status clvi_file_rename(const char *from, const char *to)
+{
+    if (rename(from, to) != 0)
+        return clvi_fail(CLV_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    return clvi_file_sync_folder(to);
+}
+
+char *clvi_format(const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    char *text = length < 0 ? NULL : clvi_alloc((size_t)length + 1);
+    if (text) vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(args);
+    return text;
+}
+
+char *clvi_hidden_name(const char *path, const char *suffix)
+{
+    int length = folder_length(path);
+    return clvi_format("%.*s.%s%s", length, path, path + length, suffix);
+}

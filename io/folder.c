@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * folder.c: a folder of checkpoints. Files are named by step; "latest" holds the name of the one
+ * written last, and is itself replaced by rename.
+ */
+#include <clvi_io.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STEP_NAME = 32 };
+
+/* ---- Names ----------------------------------------------------------------------- */
+
+static const char *step_name(int64_t step, char name[STEP_NAME])
+{
+    snprintf(name, STEP_NAME, "step-%08lld.h5", (long long)step);
+    return name;
+}
+
+/* The step of a file's name, or -1. */
+static int64_t step_of(const char *name)
+{
+    char again[STEP_NAME];
+    long long step = -1;
+    if (sscanf(name, "step-%lld.h5", &step) != 1 || step < 0) return -1;
+    return strcmp(step_name(step, again), name) == 0 ? step : -1;
+}
+
+/* In new memory; NULL if there is none. */
+static char *step_path(const char *dir, int64_t step)
+{
+    char name[STEP_NAME];
+    return clvi_format("%s/%s", dir, step_name(step, name));
+}
+
+/* Calls action for every name in dir. Local, like all helpers here. */
+static clv_status each_name(const char *dir, void (*action)(void *context, const char *name),
+                            void *context)
+{
+    DIR *folder = opendir(dir);
+    if (!folder) return clvi_fail(CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(folder));) action(context, entry->d_name);
+    closedir(folder);
+    return CLV_OK;
+}
+
+typedef struct {
+    int64_t below, best;
+} search;
+
+static void keep_best(void *context, const char *name)
+{
+    search *s = context;
+    int64_t step = step_of(name);
+    if (step < s->below && step > s->best) s->best = step;
+}
+
+/* The greatest step below a bound that the folder has a file of; -1: none. */
+static clv_status step_below(const char *dir, int64_t below, int64_t *step)
+{
+    search s = {below, -1};
+    clv_status status = each_name(dir, keep_best, &s);
+    *step = s.best;
+    return status;
+}
+
+/* ---- Saving ------------------------------------------------------------------------ */
+
+/* mkdir -p. */
+static clv_status make_folder(const char *dir)
+{
+    clv_status status = CLV_OK;
+    struct stat info;
+    char *part = clvi_format("%s", dir);
+    CLVI_CHECK(part, CLV_ENOMEM, "%s: its name", dir);
+    for (char *end = part; *end;) {
+        end += 1 + strcspn(end + 1, "/");
+        char slash = *end;
+        *end = 0;
+        if (mkdir(part, 0777) == 0)
+            CLVI_TRY(clvi_file_sync_folder(part));
+        else
+            CLVI_CHECK(stat(part, &info) == 0, CLV_EIO, "%s: cannot make the folder: %s", part,
+                       strerror(errno));
+        *end = slash;
+    }
+    CLVI_CHECK(stat(dir, &info) == 0 && S_ISDIR(info.st_mode), CLV_EIO,
+               "%s: expected a folder, found a file", dir);
+done:
+    clvi_free(part);
+    return status;
+}
+
+static void remove_if_abandoned(void *dir, const char *name)
+{
+    if (fnmatch(".step-*.h5.tmp-*", name, FNM_PERIOD) != 0 &&
+        fnmatch(".latest.tmp-*", name, FNM_PERIOD) != 0)
+        return;
+    char *path = clvi_format("%s/%s", (const char *)dir, name);
+    if (path && clvi_file_is_abandoned(path)) unlink(path);
+    clvi_free(path);
+}
+
+/* Rank 0, before: what crashes left goes first, its room may be needed. */
+static clv_status prepare(const char *dir)
+{
+    clv_status status;
+    CLVI_TRY(make_folder(dir));
+    CLVI_TRY(each_name(dir, remove_if_abandoned, (void *)dir));
+done:
+    return status;
+}
+
+static clv_status point_latest(const char *dir, int64_t step)
+{
+    clv_status status = CLV_OK;
+    char name[STEP_NAME], suffix[32];
+    clvi_file file = {.fd = -1};
+    snprintf(suffix, sizeof suffix, ".tmp-%lld", (long long)getpid());
+    char *latest = clvi_format("%s/latest", dir), *temporary = NULL;
+    CLVI_CHECK(latest && (temporary = clvi_hidden_name(latest, suffix)), CLV_ENOMEM,
+               "%s: name of its latest", dir);
+    step_name(step, name);
+    CLVI_TRY(clvi_file_create_locked(temporary, &file));
+    CLVI_TRY(clvi_file_write(&file, name, strlen(name), 0));
+    CLVI_TRY(clvi_file_write(&file, "\n", 1, (int64_t)strlen(name)));
+    CLVI_TRY(clvi_file_sync(&file));
+    CLVI_TRY(clvi_file_rename(temporary, latest));
+done:
+    if (status != CLV_OK && temporary) unlink(temporary);
+    clvi_file_close(&file);
+    clvi_free(temporary);
+    clvi_free(latest);
+    return status;
+}
+
+static clv_status remove_step(const char *dir, int64_t step)
+{
+    clv_status status = CLV_OK;
+    char *path = step_path(dir, step);
+    CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a file", dir);
+    CLVI_CHECK(unlink(path) == 0 || errno == ENOENT, CLV_EIO, "%s: cannot remove: %s", path,
+               strerror(errno));
+done:
+    clvi_free(path);
+    return status;
+}
+
+/* Removes all but the `keep` greatest steps; the one just written is among those kept, even where
+ * a run that went back leaves greater ones behind. */
+static clv_status prune(const char *dir, int64_t written, int keep)
+{
+    clv_status status;
+    int others = 0;
+    for (int64_t step = INT64_MAX; step >= 0;) {
+        CLVI_TRY(step_below(dir, step, &step));
+        if (step >= 0 && step != written && ++others >= keep) CLVI_TRY(remove_step(dir, step));
+    }
+done:
+    return status;
+}
+
+/* Rank 0, after. */
+static clv_status conclude(const char *dir, int64_t step, int keep)
+{
+    clv_status status;
+    CLVI_TRY(point_latest(dir, step));
+    if (keep > 0) CLVI_TRY(prune(dir, step, keep));
+done:
+    return status;
+}
+
+clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int64_t step, int keep,
+                                    int count, const clv_named matrices[], const char *json)
+{
+    clv_status status = CLV_OK;
+    char *path = NULL;
+    if (!grid) return clvi_fail(CLV_EARG, "expected a grid, found NULL");
+    bool root = clv_grid_rank(grid) == 0;
+    if (!dir || !*dir || step < 0 || keep < 0)
+        status = clvi_fail(CLV_EARG,
+                           "expected a folder, step >= 0 and keep >= 0, found \"%s\", %lld, %d",
+                           dir ? dir : "NULL", (long long)step, keep);
+    else if (!(path = step_path(dir, step)))
+        status = clvi_fail(CLV_ENOMEM, "%s: name of a file", dir);
+    else if (root)
+        status = prepare(dir);
+    const int64_t same[] = {step, keep};
+    CLVI_TRY(clvi_grid_same(grid, status, "the step to save,how many to keep", 2, same));
+    CLVI_TRY(clv_checkpoint_write(grid, path, count, matrices, json));
+    CLVI_TRY(clv_grid_agree(grid, root ? conclude(dir, step, keep) : CLV_OK));
+done:
+    clvi_free(path);
+    return status;
+}
+
+/* ---- Finding ------------------------------------------------------------------------- */
+
+/* The file that latest names, in new memory; NULL where it names none that is there. */
+static char *read_latest(const char *dir)
+{
+    char name[STEP_NAME] = "", *file = NULL, *latest = clvi_format("%s/latest", dir);
+    FILE *stream = latest ? fopen(latest, "re") : NULL;
+    if (stream && fgets(name, sizeof name, stream)) {
+        name[strcspn(name, "\n")] = 0;
+        if (step_of(name) >= 0) file = step_path(dir, step_of(name));
+    }
+    if (stream) fclose(stream);
+    if (file && access(file, F_OK) != 0) {
+        clvi_free(file);
+        file = NULL;
+    }
+    clvi_free(latest);
+    return file;
+}
+
+static bool is_complete(const char *file)
+{
+    clvi_table *table = NULL;
+    bool complete = clvi_table_read(file, true, &table) == CLV_OK;
+    clvi_free(table);
+    return complete;
+}
+
+/* Without latest (a crash before the first one): the greatest step whose file is complete. */
+static clv_status find_complete(const char *dir, char **file)
+{
+    clv_status status;
+    for (int64_t step = INT64_MAX;;) {
+        CLVI_TRY(step_below(dir, step, &step));
+        CLVI_CHECK(step >= 0, CLV_ENOTFOUND, "%s: expected a complete step-NNNNNNNN.h5, found none",
+                   dir);
+        *file = step_path(dir, step);
+        CLVI_CHECK(*file, CLV_ENOMEM, "%s: name of a file", dir);
+        if (is_complete(*file)) goto done;
+        clvi_free(*file);
+        *file = NULL;
+    }
+done:
+    return status;
+}
+
+/* Rank 0. */
+static clv_status resolve(const char *path, char **file)
+{
+    clv_status status = CLV_OK;
+    struct stat info;
+    CLVI_CHECK(stat(path, &info) == 0, errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO,
+               "%s: expected a checkpoint or a folder of them: %s", path, strerror(errno));
+    *file = S_ISDIR(info.st_mode) ? read_latest(path) : clvi_format("%s", path);
+    if (!*file && S_ISDIR(info.st_mode)) CLVI_TRY(find_complete(path, file));
+    CLVI_CHECK(*file, CLV_ENOMEM, "%s: its name", path);
+done:
+    return status;
+}
+
+clv_status clv_checkpoint_resolve(clv_grid *grid, const char *path, char **file)
+{
+    clv_status status = CLV_OK;
+    char *found = NULL;
+    if (!grid || !file) return clvi_fail(CLV_EARG, "expected a grid and a place, found NULL");
+    *file = NULL;
+    if (!path || !*path)
+        status = clvi_fail(CLV_EARG, "expected the path of a checkpoint, found none");
+    else if (clv_grid_rank(grid) == 0)
+        status = resolve(path, &found);
+    CLVI_TRY(clvi_share(grid, status, (void **)&found, found ? strlen(found) + 1 : 0));
+    *file = strdup(found);
+    status = *file ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: name of its newest", path);
+    CLVI_TRY(clv_grid_agree(grid, status));
+done:
+    clvi_free(found);
+    if (status != CLV_OK) {
+        free(*file);
+        *file = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * h5.c: every HDF5 call. HDF5 makes and reads the structure of a file, always through its serial
+ * driver; it never touches an element.
+ *
+ * The V110 format is asked for because all of its metadata carries checksums, and contiguous data
+ * sets allocated early and never filled because then an element's place is an offset.
+ */
+#define H5_USE_110_API
+#include <clvi_io.h>
+#include <hdf5.h>
+#include <string.h>
+
+enum { FORMAT = 1 };
+
+/* ---- Errors -------------------------------------------------------------------- */
+
+/* HDF5 prints its errors by default; the caller's setting comes back afterwards. */
+typedef struct {
+    H5E_auto2_t call;
+    void *data;
+} printing;
+
+static printing quiet(void)
+{
+    printing before = {NULL, NULL};
+    H5Eget_auto2(H5E_DEFAULT, &before.call, &before.data);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    return before;
+}
+
+static void restore(printing before)
+{
+    H5Eset_auto2(H5E_DEFAULT, before.call, before.data);
+}
+
+static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *text)
+{
+    if (n == 0) snprintf(text, 256, "%s", error->desc);
+    return 0;
+}
+
+/* To be called before any other HDF5 call: each forgets the errors of the last. */
+static clv_status failed(clv_status status, const char *path, const char *what)
+{
+    char reason[256] = "no reason given";
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, reason);
+    return clvi_fail(status, "%s: HDF5 cannot %s: %s", path, what, reason);
+}
+
+/* Closes an identifier of any kind. */
+static void drop(hid_t id)
+{
+    if (id >= 0) H5Idec_ref(id);
+}
+
+/* ---- What both sides share ------------------------------------------------------- */
+
+/* Locks off: a file being made is ours alone, and a finished one never changes. */
+static hid_t access_list(void)
+{
+    hid_t list = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fapl_sec2(list);
+    H5Pset_file_locking(list, false, true);
+    H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    H5Pset_alignment(list, 1 << 16, 4096); /* large data sets begin on a page */
+    return list;
+}
+
+/* The type of elements in the file, to be dropped. bf16 is the upper half of an IEEE single, so
+ * that h5py and h5dump read it as an exact float. */
+static hid_t file_type(clv_dtype dtype)
+{
+    const hid_t base[CLV_DTYPE_COUNT] = {[CLV_F32] = H5T_IEEE_F32LE,
+                                         [CLV_F64] = H5T_IEEE_F64LE,
+                                         [CLV_BF16] = H5T_IEEE_F32LE,
+                                         [CLV_I32] = H5T_STD_I32LE};
+    hid_t type = H5Tcopy(base[dtype]);
+    if (dtype == CLV_BF16) {
+        H5Tset_fields(type, 15, 7, 8, 0, 7);
+        H5Tset_size(type, 2);
+        H5Tset_ebias(type, 127);
+    }
+    return type;
+}
+
+static hid_t string_type(size_t bytes)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, bytes);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    return type;
+}
+
+/* ---- Making ---------------------------------------------------------------------- */
+
+typedef struct {
+    const char *path;
+    hid_t file, links, sets; /* links and sets: property lists */
+} maker;
+
+/* A data set of room without values; takes type over. */
+static clv_status make_set(const maker *make, const char *name, hid_t type, int rank,
+                           const hsize_t dims[])
+{
+    clv_status status = CLV_OK;
+    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t set = H5Dcreate2(make->file, name, type, space, make->links, make->sets, H5P_DEFAULT);
+    if (set < 0) {
+        char what[300];
+        snprintf(what, sizeof what, "make data set %.256s", name);
+        status = failed(CLV_EIO, make->path, what);
+    }
+    drop(set);
+    drop(space);
+    drop(type);
+    return status;
+}
+
+static clv_status make_entry(const maker *make, const clv_checkpoint_entry *entry)
+{
+    clv_status status = CLV_OK;
+    const hsize_t shape[] = {(hsize_t)entry->m, (hsize_t)entry->n};
+    const hsize_t tiles[] = {
+        (hsize_t)clvi_tiles(entry->m * entry->n * (int64_t)clv_dtype_size(entry->dtype))};
+    char *sums = clvi_format("cleave/checksum/%s", entry->name);
+    CLVI_CHECK(sums, CLV_ENOMEM, "%s: name of a data set", make->path);
+    CLVI_TRY(make_set(make, entry->name, file_type(entry->dtype), 2, shape));
+    CLVI_TRY(make_set(make, sums, H5Tcopy(H5T_STD_U64LE), 1, tiles));
+done:
+    clvi_free(sums);
+    return status;
+}
+
+static clv_status make_format(const maker *make)
+{
+    clv_status status = CLV_OK;
+    const int format = FORMAT;
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t group = H5Gcreate2(make->file, "cleave", make->links, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t attribute = H5Acreate2(group, "format", H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute < 0 || H5Awrite(attribute, H5T_NATIVE_INT, &format) < 0)
+        status = failed(CLV_EIO, make->path, "write the format's number");
+    drop(attribute);
+    drop(group);
+    drop(space);
+    return status;
+}
+
+static clv_status make_all(maker *make, int count, const clv_checkpoint_entry entries[],
+                           size_t json_bytes)
+{
+    clv_status status;
+    const hsize_t one[] = {1};
+    CLVI_TRY(make_format(make));
+    CLVI_TRY(make_set(make, "cleave/complete", H5Tcopy(H5T_STD_U64LE), 1, one));
+    CLVI_TRY(make_set(make, "cleave/json", string_type(json_bytes), 0, NULL));
+    for (int i = 0; i < count; i++) CLVI_TRY(make_entry(make, &entries[i]));
+    if (H5Fflush(make->file, H5F_SCOPE_LOCAL) < 0)
+        status = failed(CLV_EIO, make->path, "write the structure");
+done:
+    return status;
+}
+
+clv_status clvi_h5_create(const char *path, int count, const clv_checkpoint_entry entries[],
+                          size_t json_bytes)
+{
+    clv_status status;
+    printing before = quiet();
+    maker make = {.path = path};
+    hid_t access = access_list();
+    hid_t creation = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    make.links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(make.links, true);
+    H5Pset_char_encoding(make.links, H5T_CSET_UTF8);
+    make.sets = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(make.sets, H5D_CONTIGUOUS);
+    H5Pset_alloc_time(make.sets, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(make.sets, H5D_FILL_TIME_NEVER);
+    H5Pset_obj_track_times(make.sets, false); /* the same content is the same file */
+
+    make.file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+    status = make.file < 0 ? failed(CLV_EIO, path, "create the file")
+                           : make_all(&make, count, entries, json_bytes);
+    if (make.file >= 0 && H5Fclose(make.file) < 0 && status == CLV_OK)
+        status = failed(CLV_EIO, path, "close the file");
+    drop(make.sets);
+    drop(make.links);
+    drop(creation);
+    drop(access);
+    restore(before);
+    return status;
+}
+
+/* ---- Reading ----------------------------------------------------------------------- */
+
+typedef struct {
+    const clvi_file *file;
+    hid_t id;
+    hid_t types[CLV_DTYPE_COUNT];
+    clvi_table *table;         /* NULL on the first visit, which only counts */
+    int64_t links, name_bytes; /* counted by the first visit                 */
+    int64_t tiles_room;        /* in the table                               */
+    int64_t text_end;          /* names so far                               */
+    clv_status status;         /* of the visit                               */
+} reader;
+
+/* A contiguous data set: its shape, the bytes of an element, and its place in the file. */
+typedef struct {
+    hsize_t dims[2];
+    int64_t element, offset, bytes;
+} place;
+
+/* Signature, version and size by hand: HDF5 need not see what fails here, and the message can say
+ * what was found. */
+static clv_status check_superblock(const clvi_file *file)
+{
+    enum { BYTES = 48, VERSION_AT = 8, END_AT = 28, VERSION = 3 };
+    static const unsigned char signature[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    unsigned char block[BYTES] = {0};
+    uint64_t end;
+    clv_status status = CLV_OK;
+    size_t bytes = file->bytes < BYTES ? (size_t)file->bytes : BYTES;
+    CLVI_CHECK(bytes > 0, CLV_EFORMAT, "%s: expected a checkpoint, found an empty file",
+               file->path);
+    CLVI_TRY(clvi_file_read(file, block, bytes, 0));
+    CLVI_CHECK(memcmp(block, signature, sizeof signature) == 0, CLV_EFORMAT,
+               "%s: expected a checkpoint, found a file that is not HDF5", file->path);
+    CLVI_CHECK(bytes <= VERSION_AT || block[VERSION_AT] == VERSION, CLV_EFORMAT,
+               "%s: expected a checkpoint (HDF5 superblock version %d), found version %d",
+               file->path, VERSION, block[VERSION_AT]);
+    memcpy(&end, block + END_AT, sizeof end);
+    CLVI_CHECK(bytes == BYTES && end <= (uint64_t)file->bytes, CLV_ECORRUPT,
+               "%s: truncated: expected %llu bytes, found %lld", file->path,
+               bytes == BYTES ? (unsigned long long)end : BYTES, (long long)file->bytes);
+done:
+    return status;
+}
+
+/* The shape of a data set, which must have `rank` extents whose product can be an offset. */
+static clv_status read_shape(const reader *r, hid_t set, const char *name, int rank, place *out)
+{
+    clv_status status = CLV_OK;
+    hid_t space = H5Dget_space(set), type = H5Dget_type(set);
+    int found = H5Sget_simple_extent_ndims(space);
+    CLVI_CHECK(found == rank, CLV_EFORMAT, "%s: data set %s: expected %d extents, found %d",
+               r->file->path, name, rank, found);
+    out->dims[0] = out->dims[1] = 1;
+    H5Sget_simple_extent_dims(space, out->dims, NULL);
+    out->element = (int64_t)H5Tget_size(type);
+    uint64_t m = out->dims[0], n = out->dims[1], most = INT64_MAX / 16;
+    CLVI_CHECK(m <= most && n <= most && (n == 0 || m <= most / n) && out->element > 0 &&
+                   (m * n == 0 || out->element <= r->file->bytes / (int64_t)(m * n)),
+               CLV_EFORMAT, "%s: data set %s: %llu x %llu elements do not fit in %lld bytes",
+               r->file->path, name, (unsigned long long)m, (unsigned long long)n,
+               (long long)r->file->bytes);
+    out->bytes = (int64_t)(m * n) * out->element;
+done:
+    drop(space);
+    drop(type);
+    return status;
+}
+
+/* Where the bytes of a data set of known shape lie: in one piece of this very file. */
+static clv_status read_place(const reader *r, hid_t set, const char *name, int rank, place *out)
+{
+    clv_status status;
+    hid_t properties = H5Dget_create_plist(set);
+    CLVI_TRY(read_shape(r, set, name, rank, out));
+    CLVI_CHECK(H5Pget_layout(properties) == H5D_CONTIGUOUS &&
+                   H5Pget_external_count(properties) == 0,
+               CLV_EFORMAT, "%s: data set %s: expected contiguous storage", r->file->path, name);
+    if (out->bytes == 0) goto done;
+    haddr_t offset = H5Dget_offset(set);
+    hsize_t stored = H5Dget_storage_size(set);
+    CLVI_CHECK(stored == (hsize_t)out->bytes && offset != HADDR_UNDEF &&
+                   offset <= (haddr_t)(r->file->bytes - out->bytes),
+               CLV_ECORRUPT,
+               "%s: data set %s: expected %lld bytes within the file's %lld, found %llu at %llu",
+               r->file->path, name, (long long)out->bytes, (long long)r->file->bytes,
+               (unsigned long long)stored, (unsigned long long)offset);
+    out->offset = (int64_t)offset;
+done:
+    drop(properties);
+    return status;
+}
+
+/* A data set of our own making, of `rank` extents and the given type (-1: any). */
+static clv_status read_own(const reader *r, const char *name, hid_t type, int rank, place *out)
+{
+    clv_status status;
+    hid_t set = H5Dopen2(r->id, name, H5P_DEFAULT), found = -1;
+    if (set < 0)
+        return clvi_fail(CLV_EFORMAT, "%s: expected a checkpoint, found HDF5 without /%s",
+                         r->file->path, name);
+    CLVI_TRY(read_place(r, set, name, rank, out));
+    found = H5Dget_type(set);
+    CLVI_CHECK(type < 0 || H5Tequal(found, type) > 0, CLV_EFORMAT,
+               "%s: data set %s: expected 64-bit unsigned integers", r->file->path, name);
+done:
+    drop(found);
+    drop(set);
+    return status;
+}
+
+static clv_status read_dtype(const reader *r, hid_t set, const char *name, clv_dtype *dtype)
+{
+    int found = 0;
+    hid_t type = H5Dget_type(set);
+    while (found < CLV_DTYPE_COUNT && H5Tequal(type, r->types[found]) <= 0) found++;
+    drop(type);
+    *dtype = (clv_dtype)found;
+    if (found < CLV_DTYPE_COUNT) return CLV_OK;
+    return clvi_fail(CLV_EDTYPE, "%s: data set %s: expected f32, f64, bf16 or i32, found another",
+                     r->file->path, name);
+}
+
+/* Adds a data set and the place of its checksums to the table. */
+static clv_status read_entry(reader *r, hid_t set, const char *name)
+{
+    clv_status status;
+    clvi_table *table = r->table;
+    place data = {0}, sums = {0};
+    char *sums_name = clvi_format("cleave/checksum/%s", name);
+    CLVI_CHECK(sums_name, CLV_ENOMEM, "%s: name of a data set", r->file->path);
+    clvi_entry *entry = &clvi_table_entries(table)[table->count];
+    CLVI_TRY(read_place(r, set, name, 2, &data));
+    CLVI_TRY(read_dtype(r, set, name, &entry->dtype));
+    CLVI_TRY(read_own(r, sums_name, H5T_STD_U64LE, 1, &sums));
+    entry->m = (int64_t)data.dims[0];
+    entry->n = (int64_t)data.dims[1];
+    entry->offset = data.offset;
+    entry->sums_offset = sums.offset;
+    entry->tiles = clvi_tiles(data.bytes);
+    entry->first_tile = table->tiles;
+    entry->name = r->text_end;
+    CLVI_CHECK((int64_t)sums.dims[0] == entry->tiles &&
+                   table->tiles + entry->tiles <= r->tiles_room,
+               CLV_EFORMAT, "%s: data set %s: expected %lld checksums, found %lld", r->file->path,
+               name, (long long)entry->tiles, (long long)sums.dims[0]);
+    strcpy(clvi_table_json(table) + r->text_end, name);
+    r->text_end += (int64_t)strlen(name) + 1;
+    table->tiles += entry->tiles;
+    table->count++;
+done:
+    clvi_free(sums_name);
+    return status;
+}
+
+static clv_status read_object(reader *r, const char *name)
+{
+    clv_status status = CLV_OK;
+    hid_t object = H5Oopen(r->id, name, H5P_DEFAULT);
+    if (object < 0) {
+        status = failed(CLV_ECORRUPT, r->file->path, "open an object");
+        goto done;
+    }
+    H5I_type_t kind = H5Iget_type(object);
+    CLVI_CHECK(kind == H5I_DATASET || kind == H5I_GROUP, CLV_EFORMAT,
+               "%s: %s: expected a data set or group, found another object", r->file->path, name);
+    if (kind == H5I_DATASET) CLVI_TRY(read_entry(r, object, name));
+done:
+    drop(object);
+    return status;
+}
+
+/* The first visit counts links, the second reads what is behind them. */
+static herr_t visit(hid_t root, const char *name, const H5L_info_t *info, void *context)
+{
+    reader *r = context;
+    (void)root;
+    if (strncmp(name, "cleave", 6) == 0 && (name[6] == 0 || name[6] == '/')) return 0;
+    if (info->type != H5L_TYPE_HARD)
+        r->status = clvi_fail(CLV_EFORMAT, "%s: %s: expected a data set or group, found a link",
+                              r->file->path, name);
+    else if (r->table)
+        r->status = read_object(r, name);
+    r->links++;
+    r->name_bytes += (int64_t)strlen(name) + 1;
+    return r->status == CLV_OK ? 0 : 1;
+}
+
+static clv_status visit_all(reader *r)
+{
+    r->status = CLV_OK;
+    if (H5Lvisit(r->id, H5_INDEX_CRT_ORDER, H5_ITER_INC, visit, r) < 0)
+        return failed(CLV_ECORRUPT, r->file->path, "list the data sets");
+    return r->status;
+}
+
+static clv_status check_format(const reader *r)
+{
+    clv_status status = CLV_OK;
+    int format = 0;
+    hid_t attribute = H5Aopen_by_name(r->id, "cleave", "format", H5P_DEFAULT, H5P_DEFAULT);
+    CLVI_CHECK(attribute >= 0 && H5Aread(attribute, H5T_NATIVE_INT, &format) >= 0, CLV_EFORMAT,
+               "%s: expected a checkpoint, found HDF5 without /cleave", r->file->path);
+    CLVI_CHECK(format == FORMAT, CLV_EFORMAT, "%s: expected checkpoint format %d, found %d",
+               r->file->path, FORMAT, format);
+done:
+    drop(attribute);
+    return status;
+}
+
+static clv_status read_all(reader *r)
+{
+    clv_status status;
+    place json = {0}, mark = {0};
+    CLVI_TRY(check_format(r));
+    CLVI_TRY(read_own(r, "cleave/complete", H5T_STD_U64LE, 1, &mark));
+    CLVI_TRY(read_own(r, "cleave/json", -1, 0, &json));
+    CLVI_CHECK(mark.bytes > 0, CLV_EFORMAT, "%s: no room for the mark", r->file->path);
+    CLVI_TRY(visit_all(r));
+    r->tiles_room = r->file->bytes / CLVI_TILE + r->links;
+    r->table = clvi_table_create(r->links, r->tiles_room, json.bytes, r->name_bytes);
+    CLVI_CHECK(r->table, CLV_ENOMEM, "%s: a table of %lld data sets", r->file->path,
+               (long long)r->links);
+    r->table->count = r->table->tiles = 0; /* room so far; the visit counts */
+    r->table->json_offset = json.offset;
+    r->table->mark_offset = mark.offset;
+    r->table->file_bytes = r->file->bytes;
+    r->text_end = json.bytes + 1;
+    CLVI_TRY(visit_all(r));
+done:
+    return status;
+}
+
+clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
+{
+    clv_status status;
+    printing before = quiet();
+    reader r = {.file = file, .id = -1};
+    hid_t access = access_list();
+    for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
+        r.types[dtype] = file_type((clv_dtype)dtype);
+    CLVI_TRY(check_superblock(file));
+    r.id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    status = r.id < 0 ? failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
+done:
+    drop(r.id);
+    for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) drop(r.types[dtype]);
+    drop(access);
+    restore(before);
+    *table = r.table;
+    if (status != CLV_OK) {
+        clvi_free(*table);
+        *table = NULL;
+    }
+    return status;
+}
