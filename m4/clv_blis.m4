@@ -23,7 +23,7 @@ for clv_blis_dir in $clv_dirs; do
      BLIS_LIBS="-L$clv_blis_dir -lblis"])
   for BLIS_CFLAGS in "-isystem $with_blis/include" "-isystem $with_blis/include/blis" \
       "-isystem /usr/include/$clv_multiarch/blis-openmp" "-isystem /usr/include/blis" ""; do
-    AS_CASE([$BLIS_CFLAGS], [-isystem /include*], [continue])
+    AS_CASE([$BLIS_CFLAGS], ["-isystem /include"*], [continue])
     CPPFLAGS="$BLIS_CFLAGS $clv_save_CPPFLAGS" LIBS="$BLIS_LIBS $clv_save_LIBS"
     AC_LINK_IFELSE(
       [AC_LANG_PROGRAM([[#include <blis.h>]], [[bli_init(); return (void *)bli_dgemm == 0;]])],

@@ -1,3 +1,24 @@
 # tools: the `cleave` command, on the public library.
-EXTRA_DIST += tools/setup.sh
+bin_PROGRAMS += cleave
 
+cleave_SOURCES = \
+	tools/tool.h \
+	tools/bench.c \
+	tools/doctor.c \
+	tools/eval.c \
+	tools/generate.c \
+	tools/inspect.c \
+	tools/main.c \
+	tools/model.c \
+	tools/options.c \
+	tools/output.c \
+	tools/progress.c \
+	tools/record.c \
+	tools/room.c \
+	tools/run.c \
+	tools/train.c \
+	tools/verify.c
+cleave_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+cleave_LDADD = libcleave.la $(JANSSON_LIBS) -lm
+
+EXTRA_DIST += tools/setup.sh
