@@ -235,7 +235,7 @@ static void refused(void)
     refuse(grid, small[0], 0, CLV_EARG, "sequence");
     odd = small[0];
     odd.vocabulary++;
-    if (check_size() > 1) refuse(grid, odd, 1, CLV_EMISMATCH, "configuration");
+    if (check_size() > 1) refuse(grid, odd, 1, CLV_EMISMATCH, "vocabulary");
     clv_grid_destroy(&grid);
 
     clv_gpt *gpt = NULL;
