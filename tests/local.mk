@@ -19,12 +19,15 @@ sh_tests =
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
+noinst_HEADERS = \
+	tests/check.h \
+	tests/reference.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # What a program links follows from its folder.
 check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
-tests_libunit_la_SOURCES = tests/check.h tests/check.c tests/check_serial.c
-tests_libmpi_la_SOURCES = tests/check.h tests/check.c tests/check_mpi.c
+tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
+tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
 examples/%: folder_libs = libcleave.la
