@@ -2,26 +2,38 @@
 
 # Without MPI; built of tests/unit/NAME.c and check_serial.c.
 unit_tests = \
+	tests/unit/blas \
 	tests/unit/config \
+	tests/unit/dtype \
+	tests/unit/memory \
+	tests/unit/random \
 	tests/unit/schedule \
-	tests/unit/split
+	tests/unit/split \
+	tests/unit/status
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \
+	tests/mpi/gemm \
+	tests/mpi/gpt \
 	tests/mpi/grid \
 	tests/mpi/layout \
 	tests/mpi/matrix \
+	tests/mpi/move \
 	tests/mpi/optimizer \
-	tests/mpi/scalapack
+	tests/mpi/scalapack \
+	tests/mpi/train
 
 # Shell scripts, on the built command and library.
-sh_tests =
+sh_tests = \
+	tests/bench.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
-	tests/reference.h
+	tests/grids.h \
+	tests/reference.h \
+	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # What a program links follows from its folder.

@@ -5,6 +5,7 @@ EXTRA_DIST += tools/setup.sh
 cleave_LDADD = libcleave.la $(JANSSON_LIBS)
 cleave_SOURCES = \
 	tools/tool.h \
+	tools/bench.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
