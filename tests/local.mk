@@ -50,7 +50,6 @@ $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = $(SHELL) $(srcdir)/tests/launch.sh
 SH_LOG_DRIVER = $(LOG_DRIVER)
-SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
 	MPIEXEC='$(MPIEXEC)'; export MPIEXEC; \
 	abs_top_srcdir='$(abs_top_srcdir)'; export abs_top_srcdir; \
