@@ -25,7 +25,8 @@ mpi_tests = \
 
 # Shell scripts, on the built command and library.
 sh_tests = \
-	tests/bench.sh
+	tests/bench.sh \
+	tests/library.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
