@@ -15,7 +15,7 @@ mpi_tests = \
 	tests/mpi/scalapack
 
 # Shell scripts, on the built command and library.
-sh_tests =
+sh_tests = tests/tool.sh tests/train_crash.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
