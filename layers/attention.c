@@ -94,10 +94,20 @@ done:
     return status;
 }
 
-static clv_status create_workspace(attention *l, clv_spec z, clv_spec o)
+/* Products and workspace. */
+static clv_status build(attention *l, clv_params *params, const char *name,
+                        const clv_transformer_shape *shape, double out_std)
 {
     clv_grid *grid = l->base.grid;
+    int64_t width = shape->width, d = l->d;
+    clv_spec x = l->base.x, o = clvi_heads_spec(shape, width, d);
+    clv_spec z = clvi_heads_spec(shape, 3 * width, 3 * d);
+    clv_linear_config qkv = {.x = x, .w = clvi_weight_in_spec(shape, 3 * width, 3 * d), .y = z};
+    clv_linear_config out = {
+        .x = o, .w = clvi_weight_out_spec(shape, width, d), .y = x, .std = out_std};
     clv_status status;
+    CLVI_TRY(clvi_linear_create_part(params, name, "qkv", &qkv, &l->qkv));
+    CLVI_TRY(clvi_linear_create_part(params, name, "out", &out, &l->out));
     CLVI_TRY(clv_matrix_create(grid, z, &l->Z));
     CLVI_TRY(clv_matrix_create(grid, z, &l->dZ));
     CLVI_TRY(clv_matrix_create(grid, o, &l->O));
@@ -105,7 +115,7 @@ static clv_status create_workspace(attention *l, clv_spec z, clv_spec o)
     size_t bytes = (size_t)clvi_attention_work(l->T) * clv_dtype_size(z.dtype);
     l->work = clvi_alloc(bytes);
     CLVI_TRY(clv_grid_agree(grid, l->work ? CLV_OK
-                                          : clvi_fail(CLV_ENOMEM, "attention: %zu bytes", bytes)));
+                                          : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes)));
 done:
     return status;
 }
@@ -114,24 +124,16 @@ clv_status clv_attention_create(clv_params *params, const char *name,
                                 const clv_transformer_shape *shape, int heads, double out_std,
                                 clv_layer **layer)
 {
-    clv_spec x = clvi_residual_spec(shape);
+    clv_grid *grid = clv_params_grid(params);
     clv_status status;
-    CLVI_TRY(clvi_layer_create(clv_params_grid(params), check(name, shape, heads),
-                               sizeof(attention), &type, x, x, layer));
+    *layer = NULL;
+    CLVI_TRY(clv_grid_agree(grid, check(name, shape, heads)));
+    clv_spec x = clvi_residual_spec(shape);
+    CLVI_TRY(clvi_layer_create(grid, sizeof(attention), &type, x, x, layer));
     attention *l = (attention *)*layer;
-    int64_t width = shape->width, d = width / heads;
     l->T = shape->context;
-    l->d = d;
-    clv_linear_config qkv = {.x = x,
-                             .w = clvi_weight_in_spec(shape, 3 * width, 3 * d),
-                             .y = clvi_heads_spec(shape, 3 * width, 3 * d)};
-    clv_linear_config out = {.x = clvi_heads_spec(shape, width, d),
-                             .w = clvi_weight_out_spec(shape, width, d),
-                             .y = x,
-                             .std = out_std};
-    CLVI_TRY(clvi_linear_create_part(params, name, "qkv", &qkv, &l->qkv));
-    CLVI_TRY(clvi_linear_create_part(params, name, "out", &out, &l->out));
-    CLVI_TRY(create_workspace(l, qkv.y, out.x));
+    l->d = shape->width / heads;
+    CLVI_TRY(build(l, params, name, shape, out_std));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);
     return status;

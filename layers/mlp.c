@@ -12,9 +12,11 @@
 typedef struct {
     clv_layer base;
     clv_mlp_kind kind;
-    clv_layer *up, *gate, *down; /* gate and what is marked *: SwiGLU only */
-    clv_matrix *U, *G, *A;       /* *G                                     */
-    clv_matrix *dA, *dG, *dX;    /* *dG, *dX; dA becomes dU in place       */
+    clv_layer *up, *down;
+    clv_matrix *U, *A, *dA; /* dA becomes dU in place */
+    clv_layer *gate;        /* SwiGLU only, from here */
+    clv_matrix *G, *dG;
+    clv_matrix *dX; /* what comes through the gate */
 } mlp;
 
 /* Elements of this process's block of a matrix that owns its memory: contiguous. */
@@ -87,12 +89,13 @@ done:
     return status;
 }
 
-clv_status clv_mlp_create(clv_params *params, const char *name, const clv_transformer_shape *shape,
-                          clv_mlp_kind kind, int64_t hidden, double out_std, clv_layer **layer)
+/* Products and workspace; residual x, hidden h. */
+static clv_status build(mlp *l, clv_params *params, const char *name,
+                        const clv_transformer_shape *shape, int64_t hidden, double out_std)
 {
-    clv_grid *grid = clv_params_grid(params);
-    bool gated = kind == CLV_MLP_SWIGLU;
-    clv_spec x = clvi_residual_spec(shape), h = clvi_heads_spec(shape, hidden, 1);
+    clv_grid *grid = l->base.grid;
+    bool gated = l->kind == CLV_MLP_SWIGLU;
+    clv_spec x = l->base.x, h = clvi_heads_spec(shape, hidden, 1);
     clv_linear_config in = {
         .x = x, .w = clvi_weight_in_spec(shape, hidden, 1), .y = h, .no_bias = gated};
     clv_linear_config out = {.x = h,
@@ -101,9 +104,6 @@ clv_status clv_mlp_create(clv_params *params, const char *name, const clv_transf
                              .no_bias = gated,
                              .std = out_std};
     clv_status status;
-    CLVI_TRY(clvi_layer_create(grid, check(name, shape, hidden), sizeof(mlp), &type, x, x, layer));
-    mlp *l = (mlp *)*layer;
-    l->kind = kind;
     CLVI_TRY(clvi_linear_create_part(params, name, "up", &in, &l->up));
     if (gated) CLVI_TRY(clvi_linear_create_part(params, name, "gate", &in, &l->gate));
     CLVI_TRY(clvi_linear_create_part(params, name, "down", &out, &l->down));
@@ -115,6 +115,22 @@ clv_status clv_mlp_create(clv_params *params, const char *name, const clv_transf
         CLVI_TRY(clv_matrix_create(grid, h, &l->dG));
         CLVI_TRY(clv_matrix_create(grid, x, &l->dX));
     }
+done:
+    return status;
+}
+
+clv_status clv_mlp_create(clv_params *params, const char *name, const clv_transformer_shape *shape,
+                          clv_mlp_kind kind, int64_t hidden, double out_std, clv_layer **layer)
+{
+    clv_grid *grid = clv_params_grid(params);
+    clv_status status;
+    *layer = NULL;
+    CLVI_TRY(clv_grid_agree(grid, check(name, shape, hidden)));
+    clv_spec x = clvi_residual_spec(shape);
+    CLVI_TRY(clvi_layer_create(grid, sizeof(mlp), &type, x, x, layer));
+    mlp *l = (mlp *)*layer;
+    l->kind = kind;
+    CLVI_TRY(build(l, params, name, shape, hidden, out_std));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);
     return status;

@@ -137,8 +137,9 @@ clv_status clv_norm_create(clv_params *params, const char *name, const clv_norm_
     clv_grid *grid = clv_params_grid(params);
     clv_spec x = config->x;
     clv_status status;
-    CLVI_TRY(
-        clvi_layer_create(grid, clvi_check_values(name, "x", x), sizeof(norm), &type, x, x, layer));
+    *layer = NULL;
+    CLVI_TRY(clv_grid_agree(grid, clvi_check_values(name, "x", x)));
+    CLVI_TRY(clvi_layer_create(grid, sizeof(norm), &type, x, x, layer));
     norm *l = (norm *)*layer;
     l->kind = config->kind;
     l->eps = config->eps != 0 ? config->eps : 1e-5;

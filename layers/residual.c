@@ -60,8 +60,9 @@ clv_status clv_residual_create(clv_params *params, clv_layer *norm, clv_layer *f
 {
     clv_grid *grid = clv_params_grid(params);
     clv_status status;
-    CLVI_TRY(
-        clvi_layer_create(grid, check(norm, f), sizeof(residual), &type, norm->x, norm->x, layer));
+    *layer = NULL;
+    CLVI_TRY(clv_grid_agree(grid, check(norm, f)));
+    CLVI_TRY(clvi_layer_create(grid, sizeof(residual), &type, norm->x, norm->x, layer));
     residual *r = (residual *)*layer;
     CLVI_TRY(clv_matrix_create(grid, norm->y, &r->N));
     CLVI_TRY(clv_matrix_create(grid, norm->y, &r->dN));

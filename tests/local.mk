@@ -2,17 +2,26 @@
 
 # Without MPI; built of tests/unit/NAME.c and check_serial.c.
 unit_tests = \
+	tests/unit/blas \
 	tests/unit/config \
+	tests/unit/dtype \
+	tests/unit/memory \
+	tests/unit/random \
 	tests/unit/schedule \
-	tests/unit/split
+	tests/unit/split \
+	tests/unit/status
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \
+	tests/mpi/gemm \
+	tests/mpi/gpt \
 	tests/mpi/grid \
 	tests/mpi/layout \
 	tests/mpi/matrix \
+	tests/mpi/move \
 	tests/mpi/optimizer \
-	tests/mpi/scalapack
+	tests/mpi/scalapack \
+	tests/mpi/train
 
 # Shell scripts, on the built command and library.
 sh_tests = tests/tool.sh tests/train_crash.sh
