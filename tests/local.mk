@@ -24,7 +24,8 @@ mpi_tests = \
 	tests/mpi/train
 
 # Shell scripts, on the built command and library.
-sh_tests =
+sh_tests = \
+	tests/bench.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
