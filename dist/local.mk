@@ -11,7 +11,9 @@ libcleave_internal_la_SOURCES += \
 	dist/layout.c \
 	dist/matrix.c \
 	dist/move.c \
+	dist/pilaenv.c \
 	dist/plan.c \
 	dist/product.c \
+	dist/scalapack.c \
 	dist/split.c \
 	dist/wait.c

@@ -15,6 +15,10 @@
 
 /* ---- param.c --------------------------------------------------------------- */
 
+enum { CLVI_NAME_SIZE = 128 }; /* of a parameter, with its end */
+
+/* "NAME.PART" in buffer; CLV_ELIMIT where it does not fit. */
+clv_status clvi_name_join(char buffer[CLVI_NAME_SIZE], const char *name, const char *part);
 /* clv_params_add of "NAME.PART". */
 clv_status clvi_params_add_part(clv_params *params, const char *name, const char *part,
                                 clv_spec spec, double mean, double std, bool decay,
@@ -38,11 +42,9 @@ struct clv_layer {
     const clv_matrix *X; /* of the last forward, borrowed; NULL before the first */
 };
 
-/* A zeroed layer of `bytes` of this type. `mine` is what this process found wrong so
- * far: every process returns the first failure of any. Collective. */
-clv_status clvi_layer_create(clv_grid *grid, clv_status mine, size_t bytes,
-                             const clvi_layer_type *type, clv_spec x, clv_spec y,
-                             clv_layer **layer);
+/* A layer of `bytes` of this type, zeroed but for its base. Collective. */
+clv_status clvi_layer_create(clv_grid *grid, size_t bytes, const clvi_layer_type *type, clv_spec x,
+                             clv_spec y, clv_layer **layer);
 
 /* CLV_ESHAPE unless found == expected: "linear: columns of x: expected 3, found 4". */
 clv_status clvi_check_extent(const char *layer, const char *what, int64_t found, int64_t expected);
@@ -98,6 +100,12 @@ double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i);
 clv_status clvi_rowstats_gather(clvi_rowstats *stats); /* Collective */
 /* shards * count doubles for local row i. Local. */
 const double *clvi_rowstats_all(const clvi_rowstats *stats, int64_t i);
+
+/* ---- linear.c ------------------------------------------------------------------ */
+
+/* clv_linear_create of "NAME.PART". */
+clv_status clvi_linear_create_part(clv_params *params, const char *name, const char *part,
+                                   const clv_linear_config *config, clv_layer **layer);
 
 /* ---- attention_core.c: serial ------------------------------------------------ */
 

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_SIZE = 128 };
-
 /* Parameters do not move once added: the list holds pointers to them. */
 struct clv_params {
     clv_grid *grid;
@@ -94,15 +92,23 @@ done:
     return status;
 }
 
+clv_status clvi_name_join(char buffer[CLVI_NAME_SIZE], const char *name, const char *part)
+{
+    if (snprintf(buffer, CLVI_NAME_SIZE, "%s.%s", name, part) < CLVI_NAME_SIZE) return CLV_OK;
+    return clvi_fail(CLV_ELIMIT, "%s.%s: expected a name of less than %d bytes", name, part,
+                     CLVI_NAME_SIZE);
+}
+
 clv_status clvi_params_add_part(clv_params *params, const char *name, const char *part,
                                 clv_spec spec, double mean, double std, bool decay,
                                 clv_param **param)
 {
-    char full[NAME_SIZE];
-    if ((size_t)snprintf(full, sizeof full, "%s.%s", name, part) >= sizeof full)
-        return clvi_fail(CLV_ELIMIT, "parameter %s.%s: expected a name of less than %d bytes", name,
-                         part, NAME_SIZE);
-    return clv_params_add(params, full, spec, mean, std, decay, param);
+    char full[CLVI_NAME_SIZE];
+    clv_status status;
+    CLVI_TRY(clvi_name_join(full, name, part));
+    CLVI_TRY(clv_params_add(params, full, spec, mean, std, decay, param));
+done:
+    return status;
 }
 
 clv_grid *clv_params_grid(const clv_params *params)

@@ -66,9 +66,12 @@ clv_status clvi_check_shape(const clv_transformer_shape *shape)
                          "%lld, %lld and %lld",
                          (long long)shape->sequences, (long long)shape->context,
                          (long long)shape->width);
-    if (shape->sequences > INT64_MAX / shape->context)
-        return clvi_fail(CLV_ELIMIT, "transformer: %lld sequences of %lld tokens are too many",
-                         (long long)shape->sequences, (long long)shape->context);
+    if (shape->sequences > INT64_MAX / shape->context || shape->width > INT64_MAX / 3)
+        return clvi_fail(CLV_ELIMIT,
+                         "transformer: %lld sequences of %lld tokens of width %lld are more than a "
+                         "matrix can hold",
+                         (long long)shape->sequences, (long long)shape->context,
+                         (long long)shape->width);
     if (shape->dtype != CLV_F32 && shape->dtype != CLV_F64)
         return clvi_fail(CLV_EDTYPE, "transformer: expected f32 or f64, found %s",
                          clv_dtype_name(shape->dtype));

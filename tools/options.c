@@ -336,12 +336,13 @@ int options_parse(const manual *about, option options[], int argc, char **argv)
     return USAGE;
 }
 
-void options_inherit(const option options[], void *asked, size_t size, const void *found)
+void options_inherit(const option options[], void *asked, size_t size, void *found)
 {
     for (const option *o = options; !is_end(o); o++) {
         ptrdiff_t at = offset_in(o, asked, size);
-        if (at >= 0 && !o->given) memcpy(o->value, (const char *)found + at, value_size(o->type));
+        if (at >= 0 && o->given) memcpy((char *)found + at, o->value, value_size(o->type));
     }
+    memcpy(asked, found, size);
 }
 
 clv_status options_expect(const option options[], const void *asked, size_t size, const void *found,

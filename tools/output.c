@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 
@@ -38,6 +39,25 @@ void output_text(const char *format, ...)
     vprintf(format, arguments);
     va_end(arguments);
     output_flush();
+}
+
+void output_bytes(const void *bytes, size_t count)
+{
+    if (tool.json || tool.rank) return;
+    fwrite(bytes, 1, count, stdout);
+    output_flush();
+}
+
+const char *output_count(int64_t value, char buffer[32])
+{
+    char digits[32];
+    int length = snprintf(digits, sizeof digits, "%" PRId64, value), used = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > (value < 0) && (length - i) % 3 == 0) buffer[used++] = ',';
+        buffer[used++] = digits[i];
+    }
+    buffer[used] = '\0';
+    return buffer;
 }
 
 bool output_flush(void)

@@ -53,7 +53,7 @@ int tool_launch_rank(void)
         const char *text = getenv(rank_variables[i]);
         if (text) return atoi(text);
     }
-    return 0;
+    return -1;
 }
 
 int tool_run(clv_status (*work)(void *args), void *args)
@@ -92,6 +92,16 @@ const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size)
                                  axis.size);
     }
     return buffer;
+}
+
+static clv_status read_text(void *context, int64_t offset, int64_t count, int32_t *ids)
+{
+    return clv_text_read(context, offset, count, ids);
+}
+
+clv_source tool_source(clv_text *text)
+{
+    return (clv_source){.context = text, .size = clv_text_size(text), .read = read_text};
 }
 
 double tool_seconds(void)

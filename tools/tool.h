@@ -68,9 +68,9 @@ enum { OPTIONS_RUN = -1 };
 int options_parse(const manual *about, option options[], int argc, char **argv);
 
 /* Two records of one type, one that the options point into and one from a file.
- * inherit: every value not given on the command line becomes the file's.
+ * inherit: asked becomes the file's record (found), but keeps every value that was given.
  * expect: every value given must be the file's; the error names both. */
-void options_inherit(const option options[], void *asked, size_t size, const void *found);
+void options_inherit(const option options[], void *asked, size_t size, void *found);
 clv_status options_expect(const option options[], const void *asked, size_t size, const void *found,
                           const char *file);
 
@@ -123,7 +123,8 @@ clv_status tool_fail(clv_status status, const char *format, ...)
 /* Prints that text, else clv_last_error, on rank 0's stderr, in one line. */
 void tool_report(void);
 
-/* This process's rank as the launcher's environment says it, before MPI has started. */
+/* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
+ * launcher. */
 int tool_launch_rank(void);
 
 /* Leaves a function through its label `done:` with a local `clv_status status`. */
@@ -142,38 +143,44 @@ const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
 /* Seconds on a clock that only goes forward. */
 double tool_seconds(void);
 
+/* A source of tokens for trainer and evaluation, reading `text`. */
+clv_source tool_source(clv_text *text);
+
 /* ---- output.c: what goes to stdout, from rank 0 alone ---------------------------- */
 
 /* One line, with --json only: an object built as json_pack builds it. */
 void output_json(const char *format, ...);
 /* A number for output_json's "o": null if it is not finite. */
 json_t *output_number(double value);
-/* Text, without --json only. */
+/* Text, and bytes as they are, without --json only. */
 void output_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void output_bytes(const void *bytes, size_t count);
+/* "12,345", in buffer. */
+const char *output_count(int64_t value, char buffer[32]);
 /* Whether all of it arrived. */
 bool output_flush(void);
 
 /* ---- progress.c: how far, how fast, how long still -------------------------------- */
 
 typedef struct {
-    const char *what;         /* "step", "verified"                          */
-    const char *unit;         /* what a second brings: "tokens", "bytes"     */
-    int64_t first, all;       /* where it started and where it ends          */
-    int64_t every;            /* shown each so many; 0: about 30 times       */
-    double started, shown_at; /* seconds                                     */
-    int64_t shown;            /* position then                               */
-    bool open;                /* a line on the terminal waits for its end    */
+    const char *what;   /* "step", "verified"                                     */
+    int64_t first, all; /* where it started and where it ends                     */
+    int64_t every;      /* shown each so many and at the end; 0: each two seconds */
+    double started, shown_at;
+    int64_t shown; /* position at shown_at                                        */
+    bool open;     /* a line on the terminal waits for its end                    */
 } progress;
 
-progress progress_start(const char *what, const char *unit, int64_t first, int64_t all,
-                        int64_t every);
-/* At position `done`; each position is `amount` units; note (may be NULL) stands between. Text
- * on rank 0 without --json. */
-void progress_show(progress *p, int64_t done, double amount, const char *note);
+progress progress_start(const char *what, int64_t first, int64_t all, int64_t every);
+/* At position `done`, each of so many tokens; 0 tokens shows the share done instead of
+ * positions and loss. A line on rank 0, without --json. */
+void progress_show(progress *p, int64_t done, double loss, double tokens);
+/* The same as the library calls it, context being the progress. */
+void progress_callback(void *context, int64_t done, int64_t all);
 /* Ends the line. */
 void progress_end(progress *p);
 
-/* ---- record.c: the JSON text in a checkpoint ---------------------------------------- */
+/* ---- record.c: what a checkpoint says in JSON --------------------------------------- */
 
 typedef struct {
     clv_gpt_config model;
@@ -185,8 +192,45 @@ typedef struct {
 
 /* Caller frees *json with free. Local. */
 clv_status record_format(const record *r, char **json);
-/* Reads path (a checkpoint or a folder of them): *file is the one meant, freed by the caller. With
- * all processes, before there is a grid of the user's. Collective. */
-clv_status record_read(const char *path, record *r, char **file);
+/* CLV_EFORMAT naming file and key. Local. */
+clv_status record_parse(const char *json, const char *file, record *r);
+/* Reads path (a checkpoint or a folder of them) before there is a grid of the user's; *file is the
+ * one meant, freed by the caller. Model options that were given must be the file's
+ * (asked->model), all others that were not given become it. Collective over all processes. */
+clv_status record_resume(const char *path, const option options[], record *asked, char **file);
+/* Loads parameters and, unless NULL, the optimizer's state. Collective. */
+clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
+                       const clv_optimizer *optimizer);
+
+/* ---- model.c: a trained model to use -------------------------------------------------- */
+
+typedef struct {
+    record record;           /* MODEL_OPTIONS point into it            */
+    const char *load, *grid; /* a checkpoint or a folder; as tool_grid */
+    const option *options;
+} model_args;
+
+typedef struct {
+    char *file;
+    clv_grid *grid;
+    clv_gpt *gpt;
+} model;
+
+/* The model of args->load for batches of `sequences`. To be closed, even after a failure.
+ * Collective over all processes. */
+clv_status model_open(model_args *args, int64_t sequences, model *m);
+void model_close(model *m);
+
+#define LOAD_OPTION(text) \
+    opt_text("load", "PATH", text, REQUIRED, "a checkpoint, or a folder: its newest")
+
+/* ---- room.c ---------------------------------------------------------------------------- */
+
+/* CLV_ELIMIT if this machine's memory cannot hold the model: asked before anything of it is
+ * allocated. training: with gradients and optimizer state. Collective. */
+clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences,
+                      bool training);
+/* Ranks on this rank's node, and nodes. Collective. */
+clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes);
 
 #endif

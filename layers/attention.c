@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * attention.c: causal multi-head attention between two products.
+ *
+ *     Z[d+z+row | col] = X Wqkv + b     O = attention(Z), one sequence and head at a time
+ *     Y = O Wout + b
+ *
+ * Rows are cut between sequences and columns between heads, so that the middle is local.
+ */
+#include <clvi_layers.h>
+
+typedef struct {
+    clv_layer base;
+    int64_t T, d; /* tokens of a sequence, features of a head */
+    clv_layer *qkv, *out;
+    clv_matrix *Z, *dZ; /* for each head q, k, v side by side  */
+    clv_matrix *O, *dO;
+    void *work;
+} attention;
+
+/* Calls visit for every head of every sequence that this process holds: z is the offset of its q in
+ * Z's block (k and v follow d and 2 d behind), o that of its output in O's. */
+static void each_head(attention *l, void (*visit)(attention *l, int64_t z, int64_t o))
+{
+    clv_block Z = clv_matrix_block(l->Z), O = clv_matrix_block(l->O);
+    for (int64_t i = 0; i < O.m; i += l->T)
+        for (int64_t j = 0; j < O.n; j += l->d) visit(l, i * Z.ld + 3 * j, i * O.ld + j);
+}
+
+static void *at(const attention *l, const clv_matrix *matrix, int64_t offset)
+{
+    return (char *)clv_matrix_block(matrix).data + (size_t)offset * clv_dtype_size(l->base.x.dtype);
+}
+
+static void head_forward(attention *l, int64_t z, int64_t o)
+{
+    clvi_attention_forward(l->base.x.dtype, l->T, l->d, at(l, l->Z, z), at(l, l->Z, z + l->d),
+                           at(l, l->Z, z + 2 * l->d), clv_matrix_block(l->Z).ld, at(l, l->O, o),
+                           clv_matrix_block(l->O).ld, l->work);
+}
+
+static void head_backward(attention *l, int64_t z, int64_t o)
+{
+    clvi_attention_backward(l->base.x.dtype, l->T, l->d, at(l, l->Z, z), at(l, l->Z, z + l->d),
+                            at(l, l->Z, z + 2 * l->d), clv_matrix_block(l->Z).ld, at(l, l->dO, o),
+                            clv_matrix_block(l->O).ld, at(l, l->dZ, z), at(l, l->dZ, z + l->d),
+                            at(l, l->dZ, z + 2 * l->d), l->work);
+}
+
+static clv_status forward(clv_layer *layer, const clv_matrix *X, clv_matrix *Y)
+{
+    attention *l = (attention *)layer;
+    clv_status status;
+    CLVI_TRY(clv_layer_forward(l->qkv, X, l->Z));
+    each_head(l, head_forward);
+    CLVI_TRY(clv_layer_forward(l->out, l->O, Y));
+done:
+    return status;
+}
+
+static clv_status backward(clv_layer *layer, const clv_matrix *dY, clv_matrix *dX)
+{
+    attention *l = (attention *)layer;
+    clv_status status;
+    CLVI_TRY(clv_layer_backward(l->out, dY, l->dO));
+    each_head(l, head_backward);
+    CLVI_TRY(clv_layer_backward(l->qkv, l->dZ, dX));
+done:
+    return status;
+}
+
+static void destroy(clv_layer *layer)
+{
+    attention *l = (attention *)layer;
+    clv_layer_destroy(&l->qkv);
+    clv_layer_destroy(&l->out);
+    clv_matrix_destroy(&l->Z);
+    clv_matrix_destroy(&l->dZ);
+    clv_matrix_destroy(&l->O);
+    clv_matrix_destroy(&l->dO);
+    clvi_free(l->work);
+}
+
+static const clvi_layer_type type = {"attention", forward, backward, destroy};
+
+static clv_status check(const char *name, const clv_transformer_shape *shape, int heads)
+{
+    clv_status status;
+    CLVI_TRY(clvi_check_shape(shape));
+    CLVI_CHECK(heads >= 1 && shape->width % heads == 0, CLV_ESHAPE,
+               "%s: expected heads that divide the width of %lld, found %d", name,
+               (long long)shape->width, heads);
+done:
+    return status;
+}
+
+/* Products and workspace. */
+static clv_status build(attention *l, clv_params *params, const char *name,
+                        const clv_transformer_shape *shape, double out_std)
+{
+    clv_grid *grid = l->base.grid;
+    int64_t width = shape->width, d = l->d;
+    clv_spec x = l->base.x, o = clvi_heads_spec(shape, width, d);
+    clv_spec z = clvi_heads_spec(shape, 3 * width, 3 * d);
+    clv_linear_config qkv = {.x = x, .w = clvi_weight_in_spec(shape, 3 * width, 3 * d), .y = z};
+    clv_linear_config out = {
+        .x = o, .w = clvi_weight_out_spec(shape, width, d), .y = x, .std = out_std};
+    clv_status status;
+    CLVI_TRY(clvi_linear_create_part(params, name, "qkv", &qkv, &l->qkv));
+    CLVI_TRY(clvi_linear_create_part(params, name, "out", &out, &l->out));
+    CLVI_TRY(clv_matrix_create(grid, z, &l->Z));
+    CLVI_TRY(clv_matrix_create(grid, z, &l->dZ));
+    CLVI_TRY(clv_matrix_create(grid, o, &l->O));
+    CLVI_TRY(clv_matrix_create(grid, o, &l->dO));
+    size_t bytes = (size_t)clvi_attention_work(l->T) * clv_dtype_size(z.dtype);
+    l->work = clvi_alloc(bytes);
+    CLVI_TRY(clv_grid_agree(grid, l->work ? CLV_OK
+                                          : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes)));
+done:
+    return status;
+}
+
+clv_status clv_attention_create(clv_params *params, const char *name,
+                                const clv_transformer_shape *shape, int heads, double out_std,
+                                clv_layer **layer)
+{
+    clv_grid *grid = clv_params_grid(params);
+    clv_status status;
+    *layer = NULL;
+    CLVI_TRY(clv_grid_agree(grid, check(name, shape, heads)));
+    clv_spec x = clvi_residual_spec(shape);
+    CLVI_TRY(clvi_layer_create(grid, sizeof(attention), &type, x, x, layer));
+    attention *l = (attention *)*layer;
+    l->T = shape->context;
+    l->d = shape->width / heads;
+    CLVI_TRY(build(l, params, name, shape, out_std));
+done:
+    if (status != CLV_OK) clv_layer_destroy(layer);
+    return status;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * loss.c: mean cross-entropy of softmax(logits) against targets, the vocabulary sharded in any way.
+ *
+ *     loss_t = log sum_v exp(x_tv) - x_t,target     dx_tv = (softmax(x_t)_v - [v = target]) / count
+ *
+ * Each shard of a row brings its greatest logit, the sum of exponentials against it and the
+ * target's logit (0 where another shard has it): three numbers are gathered, not the vocabulary.
+ */
+#include <clvi_layers.h>
+#include <math.h>
+
+enum { MAX, SUM_EXP, TARGET, NUMBERS };
+
+struct clv_loss {
+    clv_grid *grid;
+    clv_spec logits, targets;
+    clv_matrix *target; /* [r|-] for logits [r|c] */
+    clv_plan *targets_to_rows;
+    clvi_rowstats stats;
+    const clv_matrix *X; /* logits of the last forward, borrowed */
+    double count;
+};
+
+/* The target of local row i; -1 where it is left out. */
+static int64_t target_of(const clv_loss *loss, int64_t i)
+{
+    int32_t id = *(const int32_t *)clvi_at(clv_matrix_block(loss->target), CLV_I32, i, 0);
+    return 0 <= id && id < loss->logits.n ? id : -1;
+}
+
+/* Whether this process holds global column j. */
+static bool holds(clv_block x, int64_t j)
+{
+    return x.col0 <= j && j < x.col0 + x.n;
+}
+
+static void row_numbers(const clv_loss *loss, clv_block x, int64_t i, double *own)
+{
+    clv_dtype dtype = loss->logits.dtype;
+    const void *row = clvi_at(x, dtype, i, 0);
+    int64_t target = target_of(loss, i);
+    own[MAX] = clvi_max(dtype, x.n, row);
+    own[SUM_EXP] = clvi_sum_exp(dtype, x.n, row, own[MAX]);
+    own[TARGET] = holds(x, target) ? clvi_get(dtype, row, target - x.col0) : 0;
+}
+
+/* The numbers of the whole row i. */
+static void combine(const clv_loss *loss, int64_t i, double out[NUMBERS])
+{
+    const double *all = clvi_rowstats_all(&loss->stats, i);
+    int length = NUMBERS * loss->stats.shards;
+    out[MAX] = -INFINITY;
+    out[SUM_EXP] = out[TARGET] = 0;
+    for (int s = 0; s < length; s += NUMBERS) out[MAX] = fmax(out[MAX], all[s + MAX]);
+    for (int s = 0; s < length; s += NUMBERS) {
+        if (all[s + SUM_EXP] != 0) /* an empty shard has max -infinity */
+            out[SUM_EXP] += all[s + SUM_EXP] * exp(all[s + MAX] - out[MAX]);
+        out[TARGET] += all[s + TARGET];
+    }
+}
+
+/* Whether this process counts its rows: of all that hold them, the one at coordinate 0. */
+static bool counts_rows(const clv_loss *loss)
+{
+    clv_axes others = ~clv_order_set(loss->logits.layout.rows);
+    for (int axis = 0; axis < clv_grid_naxes(loss->grid); axis++)
+        if ((others >> axis & 1) &&
+            clv_grid_coord(loss->grid, clv_grid_rank(loss->grid), axis) != 0)
+            return false;
+    return true;
+}
+
+clv_status clv_loss_forward(clv_loss *loss, const clv_matrix *logits, const clv_matrix *targets,
+                            double *mean, int64_t *count)
+{
+    clv_block x;
+    double total[2] = {0}; /* losses, rows */
+    clv_status status;
+    CLVI_TRY(clvi_matrix_expect(logits, "logits", loss->logits));
+    CLVI_TRY(clvi_matrix_expect(targets, "targets", loss->targets));
+    x = clv_matrix_block(logits);
+    CLVI_TRY(clv_execute_move(loss->targets_to_rows, 1, targets, 0, loss->target));
+    for (int64_t i = 0; i < x.m; i++) row_numbers(loss, x, i, clvi_rowstats_own(&loss->stats, i));
+    CLVI_TRY(clvi_rowstats_gather(&loss->stats));
+    for (int64_t i = 0; counts_rows(loss) && i < x.m; i++) {
+        double row[NUMBERS];
+        if (target_of(loss, i) < 0) continue;
+        combine(loss, i, row);
+        total[0] += row[MAX] + log(row[SUM_EXP]) - row[TARGET];
+        total[1] += 1;
+    }
+    CLVI_TRY(clv_grid_reduce(loss->grid, CLV_SUM, 2, total));
+    *mean = total[1] > 0 ? total[0] / total[1] : 0;
+    if (count) *count = (int64_t)total[1];
+    loss->count = total[1];
+    loss->X = logits;
+done:
+    return status;
+}
+
+clv_status clv_loss_backward(clv_loss *loss, clv_matrix *dlogits)
+{
+    clv_status status;
+    CLVI_CHECK(loss->X, CLV_EARG, "loss: expected a forward before backward, found none");
+    CLVI_TRY(clvi_matrix_expect(dlogits, "dlogits", loss->logits));
+    clv_dtype dtype = loss->logits.dtype;
+    clv_block x = clv_matrix_block(loss->X), dx = clv_matrix_block(dlogits);
+    for (int64_t i = 0; i < x.m; i++) {
+        int64_t target = target_of(loss, i);
+        void *row = clvi_at(dx, dtype, i, 0);
+        double whole[NUMBERS];
+        if (target < 0) {
+            clvi_fill(dtype, dx.n, 0, row);
+            continue;
+        }
+        combine(loss, i, whole);
+        clvi_exp_scaled(dtype, x.n, clvi_at(x, dtype, i, 0), whole[MAX],
+                        1 / (whole[SUM_EXP] * loss->count), row);
+        if (holds(x, target)) {
+            int64_t j = target - x.col0;
+            clvi_set(dtype, row, j, clvi_get(dtype, row, j) - 1 / loss->count);
+        }
+    }
+done:
+    return status;
+}
+
+static clv_status check(clv_spec logits, clv_spec targets)
+{
+    clv_status status;
+    CLVI_TRY(clvi_check_values("loss", "logits", logits));
+    CLVI_CHECK(targets.dtype == CLV_I32, CLV_EDTYPE, "loss: targets: expected i32, found %s",
+               clv_dtype_name(targets.dtype));
+    CLVI_CHECK(!targets.layout.sum, CLV_ELAYOUT,
+               "loss: targets: expected a layout without a pending sum");
+    CLVI_TRY(clvi_check_extent("loss", "rows of targets", targets.m, logits.m));
+    CLVI_TRY(clvi_check_extent("loss", "columns of targets", targets.n, 1));
+done:
+    return status;
+}
+
+clv_status clv_loss_create(clv_grid *grid, clv_spec logits, clv_spec targets, clv_loss **out)
+{
+    clv_spec target = targets;
+    target.m_unit = logits.m_unit;
+    target.layout = (clv_layout){.rows = logits.layout.rows};
+    clv_loss *loss = *out = NULL;
+    clv_status status = check(logits, targets);
+    if (status == CLV_OK && !(loss = clvi_alloc(sizeof *loss)))
+        status = clvi_fail(CLV_ENOMEM, "a loss");
+    CLVI_TRY(clv_grid_agree(grid, status));
+    *loss = (clv_loss){.grid = grid, .logits = logits, .targets = targets};
+    CLVI_TRY(clv_matrix_create(grid, target, &loss->target));
+    CLVI_TRY(clvi_plan_move_specs(grid, targets, target, &loss->targets_to_rows));
+    CLVI_TRY(clvi_rowstats_create(grid, logits, NUMBERS, &loss->stats));
+done:
+    if (status != CLV_OK) clv_loss_destroy(&loss);
+    *out = loss;
+    return status;
+}
+
+void clv_loss_destroy(clv_loss **loss)
+{
+    if (!*loss) return;
+    clv_plan_destroy(&(*loss)->targets_to_rows);
+    clv_matrix_destroy(&(*loss)->target);
+    clvi_rowstats_destroy(&(*loss)->stats);
+    clvi_free(*loss);
+    *loss = NULL;
+}

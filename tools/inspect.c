@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * inspect.c: cleave inspect: what is in a checkpoint.
+ */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const manual about = {
+    .name = "inspect",
+    .synopsis = "PATH [options]",
+    .about =
+        "Shows what a checkpoint holds: the model's configuration, the step, the shape, type and\n"
+        "bytes of every data set. PATH is a checkpoint or a folder, of which the newest is\n"
+        "taken. Nothing is checked but that the file is complete: cleave verify reads all.",
+    .examples = "  cleave inspect run\n"
+                "  cleave inspect run/step-00000200.h5 --json\n",
+};
+
+static int64_t bytes_of(clv_checkpoint_entry entry)
+{
+    return entry.m * entry.n * (int64_t)clv_dtype_size(entry.dtype);
+}
+
+/* Parameters have plain names; what an optimizer keeps of them lies in groups. */
+static bool is_parameter(clv_checkpoint_entry entry)
+{
+    return !strchr(entry.name, '/');
+}
+
+static int64_t parameters_in(const clv_checkpoint *checkpoint)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++) {
+        clv_checkpoint_entry entry = clv_checkpoint_at(checkpoint, i);
+        if (is_parameter(entry)) sum += entry.m * entry.n;
+    }
+    return sum;
+}
+
+static void show_entry(clv_checkpoint_entry entry)
+{
+    char shape[64], bytes[32];
+    const char *type = clv_dtype_name(entry.dtype);
+    snprintf(shape, sizeof shape, "%" PRId64 " x %" PRId64, entry.m, entry.n);
+    output_text("%17s  %-4s  %15s  %s\n", shape, type, output_count(bytes_of(entry), bytes),
+                entry.name);
+    output_json("{s:s, s:[II], s:s, s:I}", "name", entry.name, "shape", (json_int_t)entry.m,
+                (json_int_t)entry.n, "dtype", type, "bytes", (json_int_t)bytes_of(entry));
+}
+
+static void show_record(const char *json, const char *file)
+{
+    record r;
+    json_t *object = json_loads(json, 0, NULL);
+    char *model = json_dumps(json_object_get(object, "model"), 0);
+    if (record_parse(json, file, &r) == CLV_OK)
+        output_text("step %" PRId64 " of %" PRId64 ", next sequence %" PRIu64 ", %" PRId64
+                    " sequences a step, seed %" PRIu64 "\nmodel %s\n",
+                    r.position.step, r.schedule.steps, r.position.sample, r.batch, r.position.seed,
+                    model);
+    else
+        output_text("not a training run of cleave: %s\n", json);
+    free(model);
+    json_decref(object);
+}
+
+/* The step of a training run; null in other checkpoints. */
+static json_t *step_of(const json_t *object)
+{
+    json_t *step = json_object_get(json_object_get(object, "train"), "step");
+    return step ? json_incref(step) : json_null();
+}
+
+static void show_summary(const clv_checkpoint *checkpoint, const char *file)
+{
+    char parameters[32], bytes[32];
+    int count = clv_checkpoint_count(checkpoint);
+    int64_t size = clv_checkpoint_bytes(checkpoint), elements = parameters_in(checkpoint);
+    json_t *object = json_loads(clv_checkpoint_json(checkpoint), 0, NULL);
+    output_json("{s:s, s:o, s:i, s:I, s:I, s:o}", "file", file, "step", step_of(object), "datasets",
+                count, "parameters", (json_int_t)elements, "bytes", (json_int_t)size, "config",
+                object ? json_incref(object) : json_null());
+    output_text("%d data sets, %s parameters, %s bytes\n", count,
+                output_count(elements, parameters), output_count(size, bytes));
+    json_decref(object);
+}
+
+static clv_status inspect(void *path)
+{
+    clv_status status;
+    clv_grid *grid = NULL;
+    clv_checkpoint *checkpoint = NULL;
+    char *file = NULL;
+    TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
+    TRY(clv_checkpoint_resolve(grid, path, &file));
+    TRY(clv_checkpoint_open(grid, file, &checkpoint));
+    output_text("%s\n", file);
+    show_record(clv_checkpoint_json(checkpoint), file);
+    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++)
+        show_entry(clv_checkpoint_at(checkpoint, i));
+    show_summary(checkpoint, file);
+done:
+    free(file);
+    clv_checkpoint_close(&checkpoint);
+    clv_grid_destroy(&grid);
+    return status;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    const char *path = NULL;
+    option options[] = {
+        opt_text("", "PATH", &path, REQUIRED, "a checkpoint, or a folder: its newest"),
+        JSON_OPTION,
+        {0},
+    };
+    int code = options_parse(&about, options, argc, argv);
+    return code == OPTIONS_RUN ? tool_run(inspect, (void *)path) : code;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * room.c: whether a model can fit into memory at all. Linux promises memory that it does not have
+ * and kills whoever touches it; a wrong --width should give a sentence instead.
+ */
+#include "tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HOST_BITS = 50 };
+
+static double parameters_of(const clv_gpt_config *c)
+{
+    double width = (double)c->width, hidden = c->hidden ? (double)c->hidden : 4 * width;
+    double products = c->mlp == CLV_MLP_SWIGLU ? 3 : 2;
+    return (2 * (double)c->vocabulary + (double)c->context) * width +
+           (double)c->layers * (4 * width * width + products * width * hidden);
+}
+
+/* A floor, not a forecast: parameters are sharded over every axis but data, activations (each
+ * layer's few copies of X, q, k, v and the hidden features, and the logits) over all. */
+static double bytes_per_rank(const clv_grid *grid, const clv_gpt_config *c, int64_t sequences,
+                             bool training)
+{
+    int axis = clv_grid_find(grid, "data"), size = clv_grid_size(grid);
+    int data = axis < 0 ? 1 : clv_grid_axis(grid, axis).size;
+    double hidden = (double)(c->hidden ? c->hidden : 4 * c->width);
+    double tokens = (double)sequences * (double)c->context;
+    double layer = 6 * (double)c->width + hidden, copies = training ? 4 : 2;
+    double activations = tokens * ((double)c->layers * layer + (double)c->vocabulary);
+    double elements = copies * parameters_of(c) * data / size + activations / size;
+    return elements * (double)clv_dtype_size(c->dtype);
+}
+
+static double machine_memory(void)
+{
+    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* A number that tells hosts apart and that a double holds exactly. */
+static double host_number(void)
+{
+    char name[256] = "";
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    gethostname(name, sizeof name - 1);
+    for (const char *c = name; *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    return (double)(hash >> (64 - HOST_BITS));
+}
+
+clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes)
+{
+    int size = clv_grid_size(grid), rank = clv_grid_rank(grid);
+    double *hosts = calloc((size_t)size, sizeof *hosts);
+    clv_status status =
+        hosts ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for the names of %d hosts", size);
+    *neighbours = *nodes = 0;
+    TRY(clv_grid_agree(grid, status));
+    hosts[rank] = host_number();
+    TRY(clv_grid_reduce(grid, CLV_SUM, size, hosts));
+    for (int r = 0; r < size; r++) {
+        int earlier = 0;
+        for (int q = 0; q < r; q++) earlier += hosts[q] == hosts[r];
+        *nodes += !earlier;
+        *neighbours += hosts[r] == hosts[rank];
+    }
+done:
+    free(hosts);
+    return status;
+}
+
+clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences, bool training)
+{
+    static const double gib = 1 << 30;
+    int neighbours, nodes;
+    clv_status status = room_neighbours(grid, &neighbours, &nodes);
+    if (status != CLV_OK) return status;
+    double needed = neighbours * bytes_per_rank(grid, model, sequences, training);
+    double worst[] = {needed / machine_memory()};
+    status = clv_grid_reduce(grid, CLV_MAX, 1, worst);
+    if (status == CLV_OK && worst[0] > 1)
+        status = tool_fail(CLV_ELIMIT,
+                           "the model does not fit: expected at most %.1f GiB, the memory of this "
+                           "machine, found at least %.1f GiB for %.0f parameters",
+                           machine_memory() / gib, needed / gib, parameters_of(model));
+    return status;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * train.c: cleave train: from text files, or from a checkpoint written on any grid, to checkpoints.
+ */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <libgen.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { VOCABULARY = 256, LINES = 30 };
+
+typedef struct {
+    record record; /* what was asked for, and after a resume what the file adds */
+    const char *grid, *save, *resume;
+    option_words data;
+    int64_t save_every, keep, log_every;
+    bool overwrite;
+    const option *options;
+} train_args;
+
+typedef struct {
+    const train_args *args;
+    record record;
+    clv_grid *grid;
+    clv_text *text;
+    clv_source source;
+    clv_gpt *gpt;
+    clv_trainer *trainer;
+    char *from; /* the checkpoint resumed, or NULL          */
+    char *home; /* the folder it lies in, or NULL           */
+    char *dir;  /* where checkpoints go, or NULL            */
+} training;
+
+static const manual about = {
+    .name = "train",
+    .synopsis = "--data FILE... [options]",
+    .about =
+        "Trains a byte-level GPT on text files, its matrices sharded over a grid of all ranks "
+        "that\n"
+        "mpiexec starts. Checkpoints do not know the grid: --resume goes on from one on any "
+        "number\n"
+        "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
+        "an\n"
+        "option given again replaces the file's, but the model, seed and kind of optimizer stay.\n"
+        "\n"
+        "Axes of --grid: data splits the batch, row and col each weight matrix in two ways, depth\n"
+        "stores weights in parts and gathers them for use. Without --grid the ranks that divide\n"
+        "the batch evenly go to data and the rest to col: 8 sequences on 6 ranks: data=2,col=3.",
+    .examples = "  mpiexec.mpich -n 2 cleave train --grid row=1,col=2 --data "
+                "/usr/share/common-licenses/* \\\n"
+                "      --layers 4 --width 128 --heads 4 --context 128 --batch 8 --steps 200 \\\n"
+                "      --save run --save-every 50\n"
+                "  mpiexec.mpich -n 4 cleave train --grid row=2,col=2 --resume run --steps 300 \\\n"
+                "      --data /usr/share/common-licenses/*\n",
+};
+
+/* ---- Before the first step ---- */
+
+/* The folder that a checkpoint lies in; freed by the caller. */
+static char *folder_of(const char *file)
+{
+    char *copy = strdup(file), *folder = copy ? strdup(dirname(copy)) : NULL;
+    free(copy);
+    return folder;
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A new run does not write among another run's checkpoints. Collective. */
+static clv_status check_folder(const training *t)
+{
+    char *newest = NULL;
+    if (!t->dir || t->args->overwrite) return CLV_OK;
+    double mine[] = {t->home && same_folder(t->dir, t->home)};
+    clv_status status = clv_grid_reduce(t->grid, CLV_MAX, 1, mine);
+    if (status != CLV_OK || mine[0] > 0) return status;
+    if (clv_checkpoint_resolve(t->grid, t->dir, &newest) != CLV_OK) return CLV_OK;
+    status =
+        tool_fail(CLV_EARG,
+                  "--save: expected a folder without checkpoints, found %s: --resume %s goes on "
+                  "from it, --overwrite starts anew",
+                  newest, t->dir);
+    free(newest);
+    return status;
+}
+
+static clv_status settle_record(training *t, train_args *args)
+{
+    record *r = &args->record;
+    if (args->resume) return record_resume(args->resume, args->options, r, &t->from);
+    if (r->model.width % r->model.heads)
+        return tool_fail(CLV_EARG,
+                         "--heads: expected a divisor of the width %" PRId64 ", found %" PRId64,
+                         r->model.width, r->model.heads);
+    r->model.vocabulary = VOCABULARY;
+    return CLV_OK;
+}
+
+/* Everything a run stands on. Collective. */
+static clv_status prepare(training *t, train_args *args)
+{
+    clv_status status;
+    TRY(settle_record(t, args));
+    record *r = &t->record;
+    *r = args->record;
+    if (r->schedule.final < 0) r->schedule.final = r->schedule.peak / 10;
+    TRY(tool_grid(args->grid, r->batch, &t->grid));
+    t->home = t->from ? folder_of(t->from) : NULL;
+    t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
+    TRY(check_folder(t));
+    TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
+    t->source = tool_source(t->text);
+    TRY(room_check(t->grid, &r->model, r->batch, true));
+    TRY(clv_gpt_create(t->grid, &r->model, r->batch, &t->gpt));
+    clv_train_config config = {r->optimizer, r->schedule, r->position.seed};
+    TRY(clv_trainer_create(t->gpt, &t->source, &config, &t->trainer));
+    if (t->from) {
+        const clv_optimizer *optimizer = clv_trainer_optimizer(t->trainer);
+        TRY(record_load(t->grid, t->from, clv_gpt_params(t->gpt), optimizer));
+        clv_trainer_seek(t->trainer, r->position);
+    }
+done:
+    return status;
+}
+
+static void announce(const training *t)
+{
+    char grid[256], parameters[32], bytes[32];
+    const record *r = &t->record;
+    int64_t elements = clv_params_elements(clv_gpt_params(t->gpt));
+    tool_grid_format(t->grid, grid, sizeof grid);
+    output_json("{s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:I, s:s?}", "event", "start", "grid", grid,
+                "ranks", clv_grid_size(t->grid), "parameters", (json_int_t)elements, "dtype",
+                clv_dtype_name(r->model.dtype), "text_bytes", (json_int_t)t->source.size,
+                "from_step", (json_int_t)r->position.step, "to_step", (json_int_t)r->schedule.steps,
+                "resumed", t->from);
+    if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
+    output_text("%s parameters (%s) on %s, %s bytes of text, %" PRId64 " sequences of %" PRId64
+                " bytes a step\n",
+                output_count(elements, parameters), clv_dtype_name(r->model.dtype), grid,
+                output_count(t->source.size, bytes), r->batch, r->model.context);
+}
+
+/* ---- Steps ---- */
+
+static clv_status save(training *t)
+{
+    int count = 0;
+    char *json = NULL;
+    clv_named *list = NULL;
+    clv_params *params = clv_gpt_params(t->gpt);
+    t->record.position = clv_trainer_position(t->trainer);
+    int64_t step = t->record.position.step;
+    clv_status status = record_format(&t->record, &json);
+    if (status == CLV_OK)
+        status = clv_training_state(params, clv_trainer_optimizer(t->trainer), &list, &count);
+    TRY(clv_grid_agree(t->grid, status));
+    TRY(clv_checkpoint_save_step(t->grid, t->dir, step, (int)t->args->keep, count, list, json));
+    char file[4096];
+    snprintf(file, sizeof file, "%s/step-%08" PRId64 ".h5", t->dir, step);
+    output_json("{s:s, s:I, s:s}", "event", "save", "saved_step", (json_int_t)step, "file", file);
+    output_text("saved %s\n", file);
+done:
+    free(list);
+    free(json);
+    return status;
+}
+
+static void report(const clv_step_report *step, double tokens, double seconds, progress *p)
+{
+    output_json("{s:I, s:o, s:o, s:o, s:o}", "step", (json_int_t)step->step, "loss",
+                output_number(step->loss), "tokens_per_s", output_number(tokens / seconds), "lr",
+                output_number(step->lr), "grad_norm", output_number(step->grad_norm));
+    progress_show(p, step->step, step->loss, tokens);
+}
+
+/* One step, told, and saved where it is due. Collective. */
+static clv_status advance(training *t, progress *p)
+{
+    clv_status status;
+    clv_step_report step;
+    int64_t every = t->args->save_every;
+    double tokens = (double)t->record.batch * (double)t->record.model.context;
+    double started = tool_seconds();
+    TRY(clv_trainer_step(t->trainer, &step));
+    report(&step, tokens, tool_seconds() - started, p);
+    if (!isfinite(step.loss))
+        return tool_fail(CLV_EARG,
+                         "step %" PRId64 ": expected a finite loss, found %g: a smaller --lr or a "
+                         "--clip may help; nothing was saved since the last checkpoint",
+                         step.step, step.loss);
+    if (!t->dir || (step.step != t->record.schedule.steps && (!every || step.step % every)))
+        return CLV_OK;
+    progress_end(p);
+    TRY(save(t));
+done:
+    return status;
+}
+
+static clv_status run(training *t)
+{
+    clv_status status = CLV_OK;
+    int64_t step = t->record.position.step, steps = t->record.schedule.steps;
+    int64_t every = t->args->log_every ? t->args->log_every : (steps - step) / LINES + 1;
+    if (step >= steps) {
+        output_text("nothing to do: %s is at step %" PRId64 ", and --steps is %" PRId64 "\n",
+                    t->from, step, steps);
+        output_json("{s:s, s:I}", "event", "nothing_to_do", "at_step", (json_int_t)step);
+        return CLV_OK;
+    }
+    announce(t);
+    progress p = progress_start("step", step, steps, every);
+    while (status == CLV_OK && step++ < steps) status = advance(t, &p);
+    progress_end(&p);
+    return status;
+}
+
+static clv_status train(void *args)
+{
+    training t = {.args = args};
+    clv_status status = prepare(&t, args);
+    if (status == CLV_OK) status = run(&t);
+    clv_trainer_destroy(&t.trainer);
+    clv_gpt_destroy(&t.gpt);
+    clv_text_close(&t.text);
+    clv_grid_destroy(&t.grid);
+    free(t.from);
+    free(t.home);
+    free(t.dir);
+    return status;
+}
+
+int cmd_train(int argc, char **argv)
+{
+    train_args args = {.record = {.schedule.final = -1, .optimizer.eps = 1e-8}};
+    record *r = &args.record;
+    clv_optimizer_config *o = &r->optimizer;
+    clv_schedule *s = &r->schedule;
+    int64_t *seed = (int64_t *)&r->position.seed;
+    option options[] = {
+        opt_list("data", "FILE...", &args.data, REQUIRED, "text, read as one, a byte a token"),
+        opt_text("resume", "PATH", &args.resume, NULL, "go on from this checkpoint or folder"),
+        GRID_OPTION(&args.grid),
+        opt_int("steps", "N", &s->steps, "200", 1, 1e12, "updates, those before a resume included"),
+        opt_int("batch", "N", &r->batch, "8", 1, 1 << 20, "sequences a step, all ranks together"),
+        opt_int("seed", "N", seed, "1", 0, 9e15, "of the parameters and the order of samples"),
+        MODEL_OPTIONS(&r->model),
+        opt_heading("Optimizer:"),
+        opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
+        opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
+        opt_int("warmup", "N", &s->warmup, "20", 0, 1e12, "steps in which it rises from 0"),
+        opt_real("final-lr", "X", &s->final, NULL, 0, 1e3, "at the last step (a tenth of --lr)"),
+        opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients"),
+        opt_real("beta2", "X", &o->beta2, "0.95", 0, 1, "adamw's mean of squared gradients"),
+        opt_real("weight-decay", "X", &o->weight_decay, "0.1", 0, 1e3, "of matrices"),
+        opt_real("clip", "X", &o->clip, "1", 0, 1e9, "largest norm of all gradients; 0: any"),
+        opt_real("momentum", "X", &o->momentum, "0.9", 0, 1, "of sgd"),
+        opt_heading("Output:"),
+        opt_text("save", "DIR", &args.save, NULL, "folder of checkpoints (that of --resume)"),
+        opt_int("save-every", "N", &args.save_every, "0", 0, 1e12, "steps; 0: at the end only"),
+        opt_int("keep", "N", &args.keep, "0", 0, 1e9, "newest checkpoints that stay; 0: all"),
+        opt_flag("overwrite", &args.overwrite, "start anew in a folder that has checkpoints"),
+        opt_int("log-every", "N", &args.log_every, "0", 0, 1e12, "steps a line; 0: 30 lines"),
+        JSON_OPTION,
+        {0},
+    };
+    args.options = options;
+    int code = options_parse(&about, options, argc, argv);
+    return code == OPTIONS_RUN ? tool_run(train, &args) : code;
+}
