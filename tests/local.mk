@@ -28,11 +28,14 @@ mpi_tests = \
 	tests/mpi/move \
 	tests/mpi/optimizer \
 	tests/mpi/scalapack \
+	tests/mpi/text \
 	tests/mpi/train
 
 # Shell scripts, on the built command and library.
 sh_tests = \
 	tests/bench.sh \
+	tests/crash.sh \
+	tests/h5py.sh \
 	tests/library.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
