@@ -2,17 +2,24 @@
 
 # Without MPI; built of tests/unit/NAME.c and check_serial.c.
 unit_tests = \
+	tests/unit/bits \
 	tests/unit/blas \
 	tests/unit/config \
 	tests/unit/dtype \
 	tests/unit/memory \
+	tests/unit/norm \
+	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/schedule \
+	tests/unit/softmax \
 	tests/unit/split \
-	tests/unit/status
+	tests/unit/status \
+	tests/unit/update
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \
+	tests/mpi/checkpoint \
+	tests/mpi/checkpoint_faults \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
 	tests/mpi/grid \
@@ -26,7 +33,9 @@ mpi_tests = \
 # Shell scripts, on the built command and library.
 sh_tests = \
 	tests/bench.sh \
-	tests/library.sh
+	tests/library.sh \
+	tests/tool.sh \
+	tests/train_crash.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
