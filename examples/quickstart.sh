@@ -105,13 +105,15 @@ step "Loss on $held_out, which the training never saw, on $eval_ranks processes,
 $mpiexec -n $eval_ranks "$cleave" eval --grid $eval_grid --load "$run" --data "$texts/$held_out" \
     --json </dev/null | tee "$run/eval.json"
 loss=$(sed -n 's/.*"loss": *\([0-9.eE+-]*\).*/\1/p' "$run/eval.json" | tail -n 1)
+awk -v loss="$loss" -v enough=$enough 'BEGIN { exit !(loss != "" && loss + 0 < enough) }' ||
+    fail "a loss below $enough was expected, $loss was found"
 
 step "200 bytes from one process"
 "$cleave" generate --load "$run" --prompt "The " --tokens 200 </dev/null | tee "$run/generated.txt"
 [ "$(wc -c <"$run/generated.txt")" -ge 200 ] || fail "fewer than 200 bytes were generated"
 
-step "What is in the checkpoint"
-"$cleave" inspect "$run" </dev/null
+step "What is in the checkpoint (the optimizer's two matrices for each of the model's are left out)"
+"$cleave" inspect "$run" </dev/null | grep -v ' adamw\.'
 "$cleave" verify "$run" </dev/null
 
 step "What this showed"
@@ -124,5 +126,3 @@ cat <<END
  * Every byte of every checkpoint is as it was written.
 The checkpoint: $newest
 END
-awk -v loss="$loss" -v enough=$enough 'BEGIN { exit !(loss != "" && loss + 0 < enough) }' ||
-    fail "a loss below $enough was expected, $loss was found"
