@@ -9,11 +9,6 @@
 
 typedef struct clvi_scalapack clvi_scalapack;
 
-/* Whether p?gemm can compute C = op_a(A) op_b(B) of these specs; if not, the reason is written into
- * why of size bytes. The same answer on every process. Local. */
-bool clvi_scalapack_takes(const clv_grid *grid, clv_op op_a, clv_spec A, clv_op op_b, clv_spec B,
-                          clv_spec C, char *why, size_t size);
-
 /* Errors: CLV_EUNSUPPORTED for a layout that is not block-cyclic over one process grid, CLV_ELIMIT
  * for sizes beyond 32 bits. Collective. */
 clv_status clvi_scalapack_plan(clv_grid *grid, clv_op op_a, const clv_matrix *A, clv_op op_b,

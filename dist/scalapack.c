@@ -180,13 +180,6 @@ done:
     return status;
 }
 
-bool clvi_scalapack_takes(const clv_grid *grid, clv_op op_a, clv_spec A, clv_op op_b, clv_spec B,
-                          clv_spec C, char *why, size_t size)
-{
-    clvi_scalapack plan;
-    return accept(grid, op_a, A, op_b, B, C, &plan, why, size) == CLV_OK;
-}
-
 /* ---- BLACS contexts, which live as long as the grid --------------------------- */
 
 /* A context is four communicators, too many to make one for each plan, and freeing them is

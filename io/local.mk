@@ -1,4 +1,14 @@
 # io: checkpoints and text.
 include_HEADERS += io/cleave_io.h
 
-libcleave_internal_la_SOURCES +=
+libcleave_internal_la_SOURCES += \
+	io/clvi_io.h \
+	io/block.c \
+	io/checkpoint.c \
+	io/checksum.c \
+	io/commit.c \
+	io/file.c \
+	io/folder.c \
+	io/h5.c \
+	io/table.c \
+	io/text.c

@@ -10,25 +10,26 @@
 #define CLVI_VECTOR_H
 
 #include <clvi_lib.h>
+#include <math.h>
 #include <string.h>
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#pragma clang diagnostic ignored "-Wpass-failed" /* a square root keeps errno there */
 #define CLVI_EACH _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 /* O3: at O2 only loops without a remainder become vectors. The rest: no fused product and sum;
- * a comparison or a square root need not keep errno or exception flags. */
-#pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
+ * comparisons need not keep exception flags. */
+#pragma GCC optimize("O3", "fp-contract=off", "no-trapping-math")
 /* Before a loop whose iterations are independent even where y is x. */
 #define CLVI_EACH _Pragma("GCC ivdep")
 #else
 #define CLVI_EACH
 #endif
 
-/* Sanitizers instrument the resolvers, which run before their own start. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* Sanitizers instrument the resolvers, which run before their own start; CLVI_ONE_TARGET turns the
+ * clones off by hand. */
+#if !defined(CLVI_ONE_TARGET) && defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && \
+    !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CLVI_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLVI_VECTOR
@@ -36,6 +37,20 @@
 
 /* Small functions used inside kernels: always part of the caller, so of its target. */
 #define CLVI_INLINE static inline __attribute__((always_inline, unused))
+
+/* Square roots without errno, which would keep their loops scalar. */
+double sqrt(double) __attribute__((const));
+float sqrtf(float) __attribute__((const));
+
+CLVI_INLINE float root_f32(float x)
+{
+    return sqrtf(x);
+}
+
+CLVI_INLINE double root_f64(double x)
+{
+    return sqrt(x);
+}
 
 /* f_f32(...) or f_f64(...), as dtype says. */
 #define CLVI_DISPATCH(dtype, f, ...)                   \

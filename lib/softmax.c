@@ -5,8 +5,6 @@
 #include "clvi_exp.h"
 #include "clvi_lanes.h"
 
-#include <math.h>
-
 #define CLVI_BODY "softmax.inc"
 #include "clvi_twice.h"
 

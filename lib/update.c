@@ -4,8 +4,6 @@
  */
 #include "clvi_vector.h"
 
-#include <math.h>
-
 #define CLVI_BODY "update.inc"
 #include "clvi_twice.h"
 

@@ -26,13 +26,6 @@ static const manual about = {
                 "  cleave eval --load run/step-00000200.h5 --data notes.txt\n",
 };
 
-static void show_progress(void *context, int64_t done, int64_t all)
-{
-    progress *p = context;
-    p->all = all;
-    progress_show(p, done, 1, "");
-}
-
 static clv_status eval(void *untyped)
 {
     eval_args *args = untyped;
@@ -45,8 +38,8 @@ static clv_status eval(void *untyped)
     TRY(model_open(&args->model, args->batch, &m));
     TRY(clv_text_open(m.grid, args->data.count, args->data.words, &text));
     clv_source source = tool_source(text);
-    progress p = progress_start("evaluated", "steps", 0, 0, 0);
-    TRY(clv_gpt_evaluate(m.gpt, &source, show_progress, &p, &loss, &tokens));
+    progress p = progress_start("evaluated", 0, 0, 0);
+    TRY(clv_gpt_evaluate(m.gpt, &source, progress_callback, &p, &loss, &tokens));
     progress_end(&p);
     output_json("{s:o, s:I, s:s}", "loss", output_number(loss), "tokens", (json_int_t)tokens,
                 "file", m.file);

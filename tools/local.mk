@@ -1,3 +1,22 @@
 # tools: the `cleave` command, on the public library.
+bin_PROGRAMS += cleave
 EXTRA_DIST += tools/setup.sh
 
+cleave_LDADD = libcleave.la $(JANSSON_LIBS)
+cleave_SOURCES = \
+	tools/tool.h \
+	tools/bench.c \
+	tools/doctor.c \
+	tools/eval.c \
+	tools/generate.c \
+	tools/inspect.c \
+	tools/main.c \
+	tools/model.c \
+	tools/options.c \
+	tools/output.c \
+	tools/progress.c \
+	tools/record.c \
+	tools/room.c \
+	tools/run.c \
+	tools/train.c \
+	tools/verify.c

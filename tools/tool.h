@@ -123,7 +123,8 @@ clv_status tool_fail(clv_status status, const char *format, ...)
 /* Prints that text, else clv_last_error, on rank 0's stderr, in one line. */
 void tool_report(void);
 
-/* This process's rank as the launcher's environment says it, before MPI has started. */
+/* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
+ * launcher. */
 int tool_launch_rank(void);
 
 /* Leaves a function through its label `done:` with a local `clv_status status`. */
@@ -162,19 +163,20 @@ bool output_flush(void);
 /* ---- progress.c: how far, how fast, how long still -------------------------------- */
 
 typedef struct {
-    const char *what, *unit; /* "step"; what each brings: "tokens"          */
-    int64_t first, all;      /* where it started and where it ends          */
-    int64_t every;           /* shown each so many; 0: each two seconds      */
+    const char *what;   /* "step", "verified"                                     */
+    int64_t first, all; /* where it started and where it ends                     */
+    int64_t every;      /* shown each so many and at the end; 0: each two seconds */
     double started, shown_at;
-    int64_t shown; /* position at shown_at                                   */
-    bool open;     /* a line on the terminal waits for its end               */
+    int64_t shown; /* position at shown_at                                        */
+    bool open;     /* a line on the terminal waits for its end                    */
 } progress;
 
-progress progress_start(const char *what, const char *unit, int64_t first, int64_t all,
-                        int64_t every);
-/* At position `done`, each of `amount` units; note stands between ("" for none). One line, on a
- * terminal always the same one; rank 0, without --json. */
-void progress_show(progress *p, int64_t done, double amount, const char *note);
+progress progress_start(const char *what, int64_t first, int64_t all, int64_t every);
+/* At position `done`, each of so many tokens; 0 tokens shows the share done instead of
+ * positions and loss. A line on rank 0, without --json. */
+void progress_show(progress *p, int64_t done, double loss, double tokens);
+/* The same as the library calls it, context being the progress. */
+void progress_callback(void *context, int64_t done, int64_t all);
 /* Ends the line. */
 void progress_end(progress *p);
 

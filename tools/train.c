@@ -51,7 +51,7 @@ static const manual about = {
         "stores weights in parts and gathers them for use. Without --grid the ranks that divide\n"
         "the batch evenly go to data and the rest to col: 8 sequences on 6 ranks: data=2,col=3.",
     .examples = "  mpiexec.mpich -n 2 cleave train --grid row=1,col=2 --data "
-                "/usr/share/common-licenses/*\\\n"
+                "/usr/share/common-licenses/* \\\n"
                 "      --layers 4 --width 128 --heads 4 --context 128 --batch 8 --steps 200 \\\n"
                 "      --save run --save-every 50\n"
                 "  mpiexec.mpich -n 4 cleave train --grid row=2,col=2 --resume run --steps 300 \\\n"
@@ -176,12 +176,10 @@ done:
 
 static void report(const clv_step_report *step, double tokens, double seconds, progress *p)
 {
-    char note[64];
     output_json("{s:I, s:o, s:o, s:o, s:o}", "step", (json_int_t)step->step, "loss",
                 output_number(step->loss), "tokens_per_s", output_number(tokens / seconds), "lr",
                 output_number(step->lr), "grad_norm", output_number(step->grad_norm));
-    snprintf(note, sizeof note, "loss %.4f", step->loss);
-    progress_show(p, step->step, tokens, note);
+    progress_show(p, step->step, step->loss, tokens);
 }
 
 /* One step, told, and saved where it is due. Collective. */
@@ -219,7 +217,7 @@ static clv_status run(training *t)
         return CLV_OK;
     }
     announce(t);
-    progress p = progress_start("step", "tokens", step, steps, every);
+    progress p = progress_start("step", step, steps, every);
     while (status == CLV_OK && step++ < steps) status = advance(t, &p);
     progress_end(&p);
     return status;
@@ -242,7 +240,7 @@ static clv_status train(void *args)
 
 int cmd_train(int argc, char **argv)
 {
-    train_args args = {.record.schedule.final = -1};
+    train_args args = {.record = {.schedule.final = -1, .optimizer.eps = 1e-8}};
     record *r = &args.record;
     clv_optimizer_config *o = &r->optimizer;
     clv_schedule *s = &r->schedule;
@@ -260,6 +258,8 @@ int cmd_train(int argc, char **argv)
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
         opt_int("warmup", "N", &s->warmup, "20", 0, 1e12, "steps in which it rises from 0"),
         opt_real("final-lr", "X", &s->final, NULL, 0, 1e3, "at the last step (a tenth of --lr)"),
+        opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients"),
+        opt_real("beta2", "X", &o->beta2, "0.95", 0, 1, "adamw's mean of squared gradients"),
         opt_real("weight-decay", "X", &o->weight_decay, "0.1", 0, 1e3, "of matrices"),
         opt_real("clip", "X", &o->clip, "1", 0, 1e9, "largest norm of all gradients; 0: any"),
         opt_real("momentum", "X", &o->momentum, "0.9", 0, 1, "of sgd"),

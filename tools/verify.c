@@ -78,21 +78,14 @@ done:
     return status;
 }
 
-static void show_progress(void *context, int64_t done, int64_t all)
-{
-    progress *p = context;
-    p->all = all;
-    progress_show(p, done, 1, "");
-}
-
 static clv_status verify_bytes(clv_grid *grid, const char *file, int64_t *bytes)
 {
     clv_status status;
     clv_checkpoint *checkpoint = NULL;
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
     *bytes = clv_checkpoint_bytes(checkpoint);
-    progress p = progress_start("verified", "bytes", 0, *bytes, 0);
-    TRY(clv_checkpoint_verify(checkpoint, show_progress, &p));
+    progress p = progress_start("verified", 0, 0, 0);
+    TRY(clv_checkpoint_verify(checkpoint, progress_callback, &p));
     progress_end(&p);
 done:
     clv_checkpoint_close(&checkpoint);

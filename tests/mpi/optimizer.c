@@ -185,7 +185,7 @@ static void adamw(void)
 {
     on_all_grids(&(clv_optimizer_config){.kind = CLV_ADAMW, .weight_decay = 0.1});
     on_all_grids(&(clv_optimizer_config){
-        .kind = CLV_ADAMW, .beta1 = 0.8, .beta2 = 0.99, .eps = 1e-3, .clip = 1});
+        .kind = CLV_ADAMW, .beta1 = 0.8, .beta2 = 0.99, .eps = 1e-3, .clip = 3});
     on_all_grids(&(clv_optimizer_config){.kind = CLV_ADAMW, .weight_decay = 0.1, .clip = 1e9});
 }
 
