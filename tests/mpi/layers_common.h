@@ -11,8 +11,7 @@
 #ifndef CLEAVE_LAYERS_COMMON_H
 #define CLEAVE_LAYERS_COMMON_H
 
-#include "../check.h"
-
+#include <check.h>
 #include <clvi_layers.h>
 
 /* A whole matrix, row-major, the same on every rank. */
