@@ -34,6 +34,7 @@ mpi_tests = \
 	tests/mpi/matrix \
 	tests/mpi/move \
 	tests/mpi/optimizer \
+	tests/mpi/plan \
 	tests/mpi/scalapack \
 	tests/mpi/text \
 	tests/mpi/train
