@@ -106,8 +106,12 @@ clv_status clvi_gpt_config_same(clv_grid *grid, clv_status mine, const clv_gpt_c
                                 int64_t sequences)
 {
     int64_t values[FIELDS + 1] = {sequences};
-    for (int i = 0; i < FIELDS; i++) values[i + 1] = get(config, &fields[i]);
-    return clvi_grid_same(grid, mine, "GPT configuration", FIELDS + 1, values);
+    char names[128] = "sequences";
+    for (int i = 0; i < FIELDS; i++) {
+        values[i + 1] = get(config, &fields[i]);
+        strcat(strcat(names, ","), fields[i].key);
+    }
+    return clvi_grid_same(grid, mine, names, FIELDS + 1, values);
 }
 
 clv_status clv_gpt_config_to_json(const clv_gpt_config *config, char **json)

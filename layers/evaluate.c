@@ -18,7 +18,7 @@ clv_status clv_gpt_evaluate(clv_gpt *gpt, const clv_source *source,
     int64_t *starts = clvi_alloc((size_t)batch * sizeof *starts);
     double sum = 0;
     if (!starts) status = clvi_fail(CLV_ENOMEM, "evaluate: no memory");
-    CLVI_TRY(clvi_grid_same(grid, status, "text size", 1, &source->size));
+    CLVI_TRY(clvi_grid_same(grid, status, "size of the text", 1, &source->size));
     CLVI_CHECK(windows > 0, CLV_ESHAPE,
                "evaluate: expected a text of more than %lld tokens (the context), found %lld",
                (long long)context, (long long)source->size);

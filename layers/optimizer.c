@@ -139,8 +139,10 @@ clv_status clv_optimizer_create(clv_params *params, const clv_optimizer_config *
     memcpy(&same[2], given, sizeof given);
     *optimizer = NULL;
     status = prepare(params, config, &o);
-    CLVI_TRY(
-        clvi_grid_same(grid, status, "optimizer configuration", sizeof same / sizeof *same, same));
+    CLVI_TRY(clvi_grid_same(grid, status,
+                            "optimizer kind,number of parameters,momentum,beta1,beta2,eps,"
+                            "weight_decay,clip",
+                            sizeof same / sizeof *same, same));
     int states = o->rule->states;
     for (int i = 0; i < clv_params_count(params) * states; i++) {
         clv_spec spec = clv_matrix_spec(clv_params_at(params, i / states)->value);

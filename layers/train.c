@@ -74,7 +74,8 @@ clv_status clv_trainer_create(clv_gpt *gpt, const clv_source *source,
     memcpy(&same[5], &s->final, sizeof s->final);
     *trainer = NULL;
     status = prepare(gpt, source, config, &t);
-    CLVI_TRY(clvi_grid_same(clv_params_grid(params), status, "text, seed and schedule",
+    CLVI_TRY(clvi_grid_same(clv_params_grid(params), status,
+                            "size of the text,seed,warmup,schedule steps,peak rate,final rate",
                             sizeof same / sizeof *same, same));
     CLVI_TRY(clv_optimizer_create(params, &config->optimizer, &t->optimizer));
     CLVI_TRY(clv_params_init(params, config->seed));
