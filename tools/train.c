@@ -76,18 +76,20 @@ static bool same_folder(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Whether the folder, or the nearest above it that exists, can be written; else errno says why. */
+/* Whether something can be made in the folder, or in the nearest above it that exists; else errno
+ * says why. Only trying tells: root may write anywhere, but not in every file system. */
 static bool can_write(const char *folder)
 {
+    char probe[4096];
     struct stat info;
     char *copy = strdup(folder), *at = copy;
     while (at && stat(at, &info) && errno == ENOENT && strcmp(at, ".") && strcmp(at, "/"))
         at = dirname(at);
-    bool writable = at && stat(at, &info) == 0 && access(at, W_OK | X_OK) == 0;
-    if (writable && !S_ISDIR(info.st_mode)) errno = ENOTDIR;
-    writable = writable && S_ISDIR(info.st_mode);
+    snprintf(probe, sizeof probe, "%s/.cleave-XXXXXX", at ? at : ".");
+    bool made = mkdtemp(probe) != NULL;
+    if (made) rmdir(probe);
     free(copy);
-    return writable;
+    return made;
 }
 
 /* Before the first step, not at the first save: the folder can be written, and no other run's
