@@ -17,16 +17,3 @@ libcleave_internal_la_SOURCES += \
 	dist/scalapack.c \
 	dist/split.c \
 	dist/wait.c
-	dist/clvi_dist.h \
-	dist/clvi_scalapack.h \
-	dist/agree.c \
-	dist/cost.c \
-	dist/exchange.c \
-	dist/grid.c \
-	dist/layout.c \
-	dist/matrix.c \
-	dist/move.c \
-	dist/plan.c \
-	dist/product.c \
-	dist/split.c \
-	dist/wait.c

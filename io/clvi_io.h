@@ -32,15 +32,15 @@ clv_status clvi_file_open(const char *path, bool writable, clvi_file *file);
 clv_status clvi_file_create_locked(const char *path, clvi_file *file);
 /* Whether no process holds the lock of clvi_file_create_locked. */
 bool clvi_file_is_abandoned(const char *path);
-void clvi_file_close(clvi_file *file);
+/* Closes it where it is open; a failure means that what was written may be lost. */
+clv_status clvi_file_close(clvi_file *file);
 
 /* All bytes or a failure; interrupted and short calls go on. */
 clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset);
 clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset);
 clv_status clvi_file_sync(const clvi_file *file);
-/* Takes room on the disk for all of it now, so that a full disk shows before anything is written.
- */
-clv_status clvi_file_reserve(clvi_file *file);
+/* Makes the file so many bytes long and takes their room on the disk now. */
+clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes);
 /* Renames and syncs the folder: after this the new name outlives a power cut. */
 clv_status clvi_file_rename(const char *from, const char *to);
 /* Syncs the folder that path is in. */
@@ -110,9 +110,9 @@ clv_status clvi_share(clv_grid *grid, clv_status mine, void **memory, size_t byt
 
 /* ---- h5.c: every HDF5 call (all Local) ---------------------------------------- */
 
-/* Makes the structure of a checkpoint in the existing file path. Elements, JSON, checksums and
- * mark have their places but no values. */
-clv_status clvi_h5_create(const char *path, int count, const clv_checkpoint_entry entries[],
+/* Makes the structure of a checkpoint in an empty file. Elements, JSON, checksums and mark have
+ * their places, reserved on the disk, but no values. */
+clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes);
 /* The structure of the checkpoint in file. Everything in the table has been checked
  * against the size of the file; JSON and checksums have their room in it but no values. */

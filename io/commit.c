@@ -2,15 +2,14 @@
  *
  * commit.c: a checkpoint is written as a whole or not at all.
  *
- *     rank 0   makes the structure under a temporary name and reserves the room
- *     all      write their blocks at plain offsets, and sync           vote
- *     all      checksum tiles, dividing them evenly, and sync          vote
- *     rank 0   marks the file as complete, syncs, renames, syncs the folder
- *                                                                      vote
+ *     rank 0   makes the structure under a temporary name, reserves the room  vote
+ *     all      write their blocks at plain offsets                            vote
+ *     all      checksum tiles, dividing them evenly, and sync                 vote
+ *     rank 0   marks the file as complete, syncs, renames, syncs the folder   vote
  *
  * A failure of one process at any stage is the status of all at the next vote, and rank 0 removes
  * the temporary file. Each stage opens the file anew: on network file systems it is closing and
- * opening that shows the others' writes.
+ * opening that shows the others' writes, and closing that shows their failures.
  */
 #include <clvi_io.h>
 #include <stdlib.h>
@@ -123,8 +122,7 @@ static clv_status make_structure(writer *w)
     CLVI_CHECK(stat(w->path, &info) != 0 || S_ISREG(info.st_mode), CLV_EIO,
                "%s: expected a file or nothing there, found something else", w->path);
     CLVI_TRY(clvi_file_create_locked(w->temporary, &w->lock));
-    CLVI_TRY(clvi_h5_create(w->temporary, w->count, entries, strlen(w->json) + 1));
-    CLVI_TRY(clvi_file_reserve(&w->lock));
+    CLVI_TRY(clvi_h5_create(&w->lock, w->count, entries, strlen(w->json) + 1));
     CLVI_TRY(clvi_table_read(w->temporary, false, &w->table));
 done:
     clvi_free(entries);
@@ -172,35 +170,49 @@ done:
 
 static clv_status write_sums(const writer *w, const clvi_file *file)
 {
-    return clvi_write_sums(w->grid, w->table, file);
+    clv_status status;
+    CLVI_TRY(clvi_write_sums(w->grid, w->table, file));
+    CLVI_TRY(clvi_file_sync(file));
+done:
+    return status;
 }
 
-/* The mark is that of a table read back: what the next reader will compute. */
+/* Rank 0. The mark is that of a table read back: what the next reader will compute. */
 static clv_status write_mark(const writer *w, const clvi_file *file)
 {
-    clv_status status = CLV_OK;
+    clv_status status;
     clvi_table *table = NULL;
-    if (clv_grid_rank(w->grid) != 0) return CLV_OK;
     CLVI_TRY(clvi_table_read(w->temporary, false, &table));
     uint64_t mark = clvi_table_mark(table);
     CLVI_TRY(clvi_file_write(file, &mark, sizeof mark, table->mark_offset));
+    CLVI_TRY(clvi_file_sync(file));
 done:
     clvi_free(table);
     return status;
 }
 
-/* Collective: one stage of writing on every process, synced, and the vote on it. */
-static clv_status run_stage(const writer *w,
-                            clv_status (*stage)(const writer *w, const clvi_file *file))
+typedef clv_status (*stage)(const writer *w, const clvi_file *file);
+
+static clv_status run(const writer *w, stage work)
 {
     clvi_file file;
     clv_status status;
     CLVI_TRY(clvi_file_open(w->temporary, true, &file));
-    CLVI_TRY(stage(w, &file));
-    CLVI_TRY(clvi_file_sync(&file));
+    CLVI_TRY(work(w, &file));
+    CLVI_TRY(clvi_file_close(&file));
 done:
     clvi_file_close(&file);
-    return clv_grid_agree(w->grid, status);
+    return status;
+}
+
+/* Rank 0. */
+static clv_status finish(const writer *w)
+{
+    clv_status status;
+    CLVI_TRY(run(w, write_mark));
+    CLVI_TRY(clvi_file_rename(w->temporary, w->path));
+done:
+    return status;
 }
 
 clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
@@ -212,10 +224,9 @@ clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
     bool root = clv_grid_rank(grid) == 0;
     CLVI_TRY(agree_on_arguments(&w));
     CLVI_TRY(begin(&w));
-    CLVI_TRY(run_stage(&w, write_blocks));
-    CLVI_TRY(run_stage(&w, write_sums));
-    CLVI_TRY(run_stage(&w, write_mark));
-    CLVI_TRY(clv_grid_agree(grid, root ? clvi_file_rename(w.temporary, path) : CLV_OK));
+    CLVI_TRY(clv_grid_agree(grid, run(&w, write_blocks)));
+    CLVI_TRY(clv_grid_agree(grid, run(&w, write_sums)));
+    CLVI_TRY(clv_grid_agree(grid, root ? finish(&w) : CLV_OK));
 done:
     if (status != CLV_OK && root && w.temporary) unlink(w.temporary);
     clvi_file_close(&w.lock);

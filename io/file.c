@@ -61,10 +61,11 @@ bool clvi_file_is_abandoned(const char *path)
     return free;
 }
 
-void clvi_file_close(clvi_file *file)
+clv_status clvi_file_close(clvi_file *file)
 {
-    if (file->fd >= 0) close(file->fd);
+    int fd = file->fd;
     file->fd = -1;
+    return fd < 0 || close(fd) == 0 ? CLV_OK : failed(file->path, "finish writing");
 }
 
 clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset)
@@ -99,15 +100,12 @@ clv_status clvi_file_sync(const clvi_file *file)
     return fsync(file->fd) == 0 ? CLV_OK : failed(file->path, "sync");
 }
 
-clv_status clvi_file_reserve(clvi_file *file)
+clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes)
 {
-    struct stat info;
-    if (fstat(file->fd, &info) != 0) return failed(file->path, "open");
-    file->bytes = info.st_size;
-    errno = posix_fallocate(file->fd, 0, info.st_size);
+    errno = posix_fallocate(file->fd, 0, bytes);
     if (errno == 0) return CLV_OK;
-    return clvi_fail(CLV_EIO, "%s: cannot reserve %lld bytes: %s", file->path,
-                     (long long)info.st_size, strerror(errno));
+    return clvi_fail(CLV_EIO, "%s: cannot reserve %lld bytes: %s", file->path, (long long)bytes,
+                     strerror(errno));
 }
 
 /* The length of "DIR/" in path; 0 without one. */

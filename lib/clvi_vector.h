@@ -26,9 +26,10 @@
 #define CLVI_EACH
 #endif
 
-/* Sanitizers instrument the resolvers, which run before their own start. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* Sanitizers instrument the resolvers, which run before their own start; CLVI_ONE_TARGET turns the
+ * clones off by hand. */
+#if !defined(CLVI_ONE_TARGET) && defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && \
+    !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CLVI_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLVI_VECTOR

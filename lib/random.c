@@ -95,8 +95,9 @@ CLVI_INLINE void turn(double t, double *cosine, double *sine)
     c = 1 + q * c;
     bool odd = (quarter == 1) | (quarter == 3);
     double x = odd ? s : c, y = odd ? c : s;
-    *cosine = (quarter == 1) | (quarter == 2) ? -x : x;
-    *sine = (quarter == 2) | (quarter == 3) ? -y : y;
+    bool left = (quarter == 1) | (quarter == 2), under = (quarter == 2) | (quarter == 3);
+    *cosine = left ? -x : x;
+    *sine = under ? -y : y;
 }
 
 /* z[2c], z[2c + 1] = mean + std times a normal pair. */

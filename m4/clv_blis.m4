@@ -14,16 +14,20 @@ clv_multiarch=$($CC -print-multiarch 2>/dev/null)
 clv_save_CPPFLAGS=$CPPFLAGS clv_save_LIBS=$LIBS
 clv_blis_found=no
 AC_MSG_CHECKING([for BLIS])
-AS_IF([test -n "$with_blis"], [clv_dirs="$with_blis/lib/$clv_multiarch $with_blis/lib $with_blis"],
-  [clv_dirs="/usr/lib/$clv_multiarch/blis-openmp /usr/lib/blis-openmp -"])
+AS_IF([test -n "$with_blis"], [
+    clv_dirs="$with_blis/lib/$clv_multiarch $with_blis/lib $with_blis"
+    clv_includes="$with_blis/include $with_blis/include/blis"],
+  [clv_dirs="/usr/lib/$clv_multiarch/blis-openmp /usr/lib/blis-openmp -" clv_includes=])
+clv_includes="$clv_includes /usr/include/$clv_multiarch/blis-openmp /usr/include/blis"
+# "-" is where the compiler looks by itself.
 for clv_blis_dir in $clv_dirs; do
   AS_CASE([$clv_blis_dir],
     [-], [clv_blis_dir= BLIS_LIBS=-lblis],
     [ls "$clv_blis_dir"/libblis.* >/dev/null 2>&1 || continue
      BLIS_LIBS="-L$clv_blis_dir -lblis"])
-  for BLIS_CFLAGS in "-isystem $with_blis/include" "-isystem $with_blis/include/blis" \
-      "-isystem /usr/include/$clv_multiarch/blis-openmp" "-isystem /usr/include/blis" ""; do
-    AS_CASE([$BLIS_CFLAGS], ["-isystem /include"*], [continue])
+  for clv_include in $clv_includes -; do
+    # A system header: it is not ours to warn about.
+    AS_CASE([$clv_include], [-], [BLIS_CFLAGS=], [BLIS_CFLAGS="-isystem $clv_include"])
     CPPFLAGS="$BLIS_CFLAGS $clv_save_CPPFLAGS" LIBS="$BLIS_LIBS $clv_save_LIBS"
     AC_LINK_IFELSE(
       [AC_LANG_PROGRAM([[#include <blis.h>]], [[bli_init(); return (void *)bli_dgemm == 0;]])],

@@ -2,29 +2,66 @@
 
 # Without MPI; built of tests/unit/NAME.c and check_serial.c.
 unit_tests = \
+	tests/unit/bits \
+	tests/unit/blas \
 	tests/unit/config \
+	tests/unit/dtype \
+	tests/unit/memory \
+	tests/unit/norm \
+	tests/unit/pointwise \
+	tests/unit/random \
 	tests/unit/schedule \
-	tests/unit/split
+	tests/unit/softmax \
+	tests/unit/split \
+	tests/unit/status \
+	tests/unit/update
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \
+	tests/mpi/checkpoint \
+	tests/mpi/checkpoint_faults \
+	tests/mpi/gemm \
+	tests/mpi/gpt \
 	tests/mpi/grid \
+	tests/mpi/layers_attention \
+	tests/mpi/layers_embedding \
+	tests/mpi/layers_linear \
+	tests/mpi/layers_loss \
+	tests/mpi/layers_mlp \
+	tests/mpi/layers_norm \
+	tests/mpi/layers_params \
 	tests/mpi/layout \
 	tests/mpi/matrix \
+	tests/mpi/move \
 	tests/mpi/optimizer \
-	tests/mpi/scalapack
+	tests/mpi/plan \
+	tests/mpi/scalapack \
+	tests/mpi/text \
+	tests/mpi/train
 
 # Shell scripts, on the built command and library.
-sh_tests =
+sh_tests = \
+	tests/bench.sh \
+	tests/crash.sh \
+	tests/h5py.sh \
+	tests/library.sh \
+	tests/tool.sh \
+	tests/train_crash.sh
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
+noinst_HEADERS = \
+	tests/check.h \
+	tests/grids.h \
+	tests/mpi/layers_common.h \
+	tests/reference.h \
+	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # What a program links follows from its folder.
 check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
-tests_libunit_la_SOURCES = tests/check.h tests/check.c tests/check_serial.c
-tests_libmpi_la_SOURCES = tests/check.h tests/check.c tests/check_mpi.c
+tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
+tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c tests/mpi/layers_common.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
 examples/%: folder_libs = libcleave.la
@@ -35,7 +72,6 @@ $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = $(SHELL) $(srcdir)/tests/launch.sh
 SH_LOG_DRIVER = $(LOG_DRIVER)
-SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
 	MPIEXEC='$(MPIEXEC)'; export MPIEXEC; \
 	abs_top_srcdir='$(abs_top_srcdir)'; export abs_top_srcdir; \

@@ -47,7 +47,8 @@ fi
 
 # The same tree as a user gets it.
 if [ -z "${TESTS+set}" ]; then
-    if make install >install.out 2>&1 </dev/null && make installcheck >>install.out 2>&1 </dev/null; then
+    if make -s install LIBTOOLFLAGS=--silent >install.out 2>&1 </dev/null &&
+        make -s installcheck >>install.out 2>&1 </dev/null; then
         passed=$((passed + 1))
         echo "PASS: make install, make installcheck"
     else

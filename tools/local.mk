@@ -1,6 +1,8 @@
 # tools: the `cleave` command, on the public library.
 bin_PROGRAMS += cleave
+EXTRA_DIST += tools/setup.sh
 
+cleave_LDADD = libcleave.la $(JANSSON_LIBS)
 cleave_SOURCES = \
 	tools/tool.h \
 	tools/bench.c \
@@ -18,7 +20,3 @@ cleave_SOURCES = \
 	tools/run.c \
 	tools/train.c \
 	tools/verify.c
-cleave_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
-cleave_LDADD = libcleave.la $(JANSSON_LIBS) -lm
-
-EXTRA_DIST += tools/setup.sh

@@ -72,9 +72,10 @@ static int run(const char *word, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    int rank = tool_launch_rank();
     /* A launcher that is killed cannot end its ranks: the system does. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    tool.rank = tool_launch_rank();
+    if (rank >= 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    tool.rank = rank > 0 ? rank : 0;
     int code = run(argc > 1 ? argv[1] : "", argc, argv);
     if (!output_flush() && code == 0) {
         tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");

@@ -53,7 +53,7 @@ int tool_launch_rank(void)
         const char *text = getenv(rank_variables[i]);
         if (text) return atoi(text);
     }
-    return 0;
+    return -1;
 }
 
 int tool_run(clv_status (*work)(void *args), void *args)

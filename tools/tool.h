@@ -123,7 +123,8 @@ clv_status tool_fail(clv_status status, const char *format, ...)
 /* Prints that text, else clv_last_error, on rank 0's stderr, in one line. */
 void tool_report(void);
 
-/* This process's rank as the launcher's environment says it, before MPI has started. */
+/* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
+ * launcher. */
 int tool_launch_rank(void);
 
 /* Leaves a function through its label `done:` with a local `clv_status status`. */
