@@ -42,6 +42,7 @@ TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
+	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
