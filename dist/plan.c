@@ -187,7 +187,7 @@ done:
 }
 
 static clv_status check_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const clv_matrix *B,
-                             const clv_matrix *C)
+                             const clv_matrix *C, int64_t backend)
 {
     clv_status status = CLV_OK;
     clv_spec a = clv_matrix_spec(A), b = clv_matrix_spec(B), c = clv_matrix_spec(C);
@@ -198,6 +198,9 @@ static clv_status check_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, cons
                "gemm: A, B and C are on different grids");
     CLVI_CHECK((op_a == CLV_N || op_a == CLV_T) && (op_b == CLV_N || op_b == CLV_T), CLV_EARG,
                "gemm: expected CLV_N or CLV_T, found %d and %d", (int)op_a, (int)op_b);
+    CLVI_CHECK(backend == CLV_BACKEND_AUTO || backend == CLV_BACKEND_SCALAPACK, CLV_EARG,
+               "gemm: expected CLV_BACKEND_AUTO or CLV_BACKEND_SCALAPACK, found backend %d",
+               (int)backend);
     CLVI_CHECK(ka == kb && c.m == m && c.n == n, CLV_ESHAPE,
                "gemm: op(A) is %lld x %lld, op(B) %lld x %lld, C %lld x %lld: expected m x k, k x "
                "n, m x n",
@@ -233,7 +236,7 @@ clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const cl
     spec_values(C, values + 3 + 2 * NSPEC);
     *out = NULL;
     CLVI_TRY(clvi_grid_same(
-        grid, check_gemm(op_a, A, op_b, B, C),
+        grid, check_gemm(op_a, A, op_b, B, C, values[2]),
         "op_a,op_b,the backend," SPEC_NAMES("A") "," SPEC_NAMES("B") "," SPEC_NAMES("C"),
         3 * NSPEC + 3, values));
     CLVI_TRY(clv_grid_agree(grid, plan_open(grid, options, out)));

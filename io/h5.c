@@ -477,7 +477,9 @@ done:
     drop(r.id);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) drop(r.types[dtype]);
     drop(access);
-    restore(before);
+    /* After a failure the printing stays off: HDF5 1.10.8 loses objects of a damaged structure, and
+     * would print "infinite loop closing library" when the program ends. */
+    if (status == CLV_OK) restore(before);
     *table = r.table;
     if (status != CLV_OK) {
         clvi_free(*table);

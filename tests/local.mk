@@ -23,25 +23,41 @@ mpi_tests = \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
 	tests/mpi/grid \
+	tests/mpi/layers_attention \
+	tests/mpi/layers_embedding \
+	tests/mpi/layers_linear \
+	tests/mpi/layers_loss \
+	tests/mpi/layers_mlp \
+	tests/mpi/layers_norm \
+	tests/mpi/layers_params \
 	tests/mpi/layout \
 	tests/mpi/matrix \
 	tests/mpi/move \
 	tests/mpi/optimizer \
+	tests/mpi/plan \
 	tests/mpi/scalapack \
+	tests/mpi/text \
 	tests/mpi/train
 
 # Shell scripts, on the built command and library.
 sh_tests = \
 	tests/bench.sh \
+	tests/crash.sh \
+	tests/h5py.sh \
 	tests/library.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
 
-check_PROGRAMS += $(unit_tests) $(mpi_tests)
+# Not tests: what the scripts run.
+helpers = \
+	tests/mpi/saver
+
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
+	tests/mpi/layers_common.h \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
@@ -50,10 +66,10 @@ EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
 # What a program links follows from its folder.
 check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
 tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
-tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c
+tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c tests/mpi/layers_common.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
-examples/%: folder_libs = libcleave.la
+examples/%: folder_libs = libcleave.la -no-install
 LDADD = $(folder_libs)
 $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la
 

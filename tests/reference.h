@@ -298,37 +298,56 @@ static inline bool ref_same(double value)
     return values[0] * values[0] == values[1] * check_size();
 }
 
-/* How many elements of matrix differ from scale * want[m,n]: by more than tolerance, on
- * this rank, or for pending sums in the total of any copy, on all ranks. Collective. */
-static inline int64_t ref_wrong(const clv_matrix *matrix, const double *want, double scale,
-                                double tolerance)
+/* My terms of a matrix with pending sums, in room for the whole matrix once for each of its copies:
+ * what all ranks put there adds up to the matrix, in every copy. Returns the elements of that room;
+ * terms may be NULL. */
+static inline size_t ref_terms(const clv_matrix *matrix, double *terms)
 {
     clv_grid *grid = clv_matrix_grid(matrix);
     clv_spec spec = clv_matrix_spec(matrix);
     clv_block b = clv_matrix_block(matrix);
-    ref_rect r = ref_block(grid, spec, clv_grid_rank(grid));
     clv_axes copies = ref_copies(grid, spec.layout);
-    bool pending = spec.layout.sum != 0;
-    size_t whole = (size_t)(spec.m * spec.n), count = whole * ref_set_size(grid, copies);
-    double *sum = pending ? calloc(count + 1, sizeof *sum) : NULL;
-    size_t first = whole * ref_set_index(grid, copies);
-    int64_t wrong = b.m != r.row1 - r.row0 || b.n != r.col1 - r.col0;
-    if (ref_area(r) > 0) wrong += b.row0 != r.row0 || b.col0 != r.col0;
-    for (int64_t i = 0; i < b.m && !wrong; i++)
+    size_t whole = (size_t)(spec.m * spec.n), count = whole * (size_t)ref_set_size(grid, copies);
+    if (!terms) return count;
+    memset(terms, 0, count * sizeof *terms);
+    terms += whole * (size_t)ref_set_index(grid, copies);
+    for (int64_t i = 0; i < b.m; i++)
+        for (int64_t j = 0; j < b.n; j++)
+            terms[(b.row0 + i) * spec.n + b.col0 + j] = clvi_get(spec.dtype, b.data, i * b.ld + j);
+    return count;
+}
+
+/* How many of my block's elements differ from scale * want[m,n] by more than tolerance. */
+static inline int64_t ref_wrong_here(const clv_matrix *matrix, const double *want, double scale,
+                                     double tolerance)
+{
+    clv_spec spec = clv_matrix_spec(matrix);
+    clv_block b = clv_matrix_block(matrix);
+    ref_rect r = ref_block(clv_matrix_grid(matrix), spec, check_rank());
+    int64_t wrong = 0;
+    if (b.m != r.row1 - r.row0 || b.n != r.col1 - r.col0) return 1;
+    for (int64_t i = 0; i < b.m; i++)
         for (int64_t j = 0; j < b.n; j++) {
-            int64_t at = (r.row0 + i) * spec.n + r.col0 + j;
-            double found = clvi_get(spec.dtype, b.data, i * b.ld + j);
-            if (pending)
-                sum[first + at] = found;
-            else
-                wrong += !(fabs(found - scale * want[at]) <= tolerance);
+            double x = want[(r.row0 + i) * spec.n + r.col0 + j];
+            wrong += !(fabs(clvi_get(spec.dtype, b.data, i * b.ld + j) - scale * x) <= tolerance);
         }
-    if (pending) {
-        ref_sum(sum, (int)count);
-        for (size_t i = 0; i < count; i++)
-            wrong += !(fabs(sum[i] - scale * want[i % whole]) <= tolerance);
-    }
-    free(sum);
+    return wrong;
+}
+
+/* The same for any matrix; with pending sums that of the whole matrix in any copy. Collective. */
+static inline int64_t ref_wrong(const clv_matrix *matrix, const double *want, double scale,
+                                double tolerance)
+{
+    clv_spec spec = clv_matrix_spec(matrix);
+    if (!spec.layout.sum) return ref_wrong_here(matrix, want, scale, tolerance);
+    size_t count = ref_terms(matrix, NULL), whole = (size_t)(spec.m * spec.n);
+    double *sums = calloc(count + 1, sizeof *sums);
+    int64_t wrong = 0;
+    ref_terms(matrix, sums);
+    ref_sum(sums, (int)count);
+    for (size_t i = 0; i < count; i++)
+        wrong += !(fabs(sums[i] - scale * want[i % whole]) <= tolerance);
+    free(sums);
     return wrong;
 }
 

@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# h5py.sh: the world outside reads a checkpoint: h5py sees global shapes and the values saved,
+# bf16 as exact floats; h5dump lists it.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${abs_top_builddir:=$(dirname "$here")}" "${MPIEXEC:=mpiexec.mpich}"
+: "${SAVER:=$abs_top_builddir/tests/mpi/saver}"
+
+for python in /usr/bin/python3 python3 ''; do
+    [ -z "$python" ] || ! "$python" -c 'import h5py' 2>/dev/null || break
+done
+[ -n "$python" ] || { echo "skipped: no python3 with h5py"; exit 77; }
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+$MPIEXEC -n 3 "$SAVER" "$work" 3 || exit 1
+
+"$python" - "$work/step-00000003.h5" <<'END' || exit 1
+import sys, h5py, numpy
+file = h5py.File(sys.argv[1], "r")
+step = 3
+expected = {"weight": ((515, 257), "<f4"), "moment/weight": ((515, 257), "<f8"),
+            "bf16": ((17, 7), "<f4"), "ids": ((127, 1), "<i4"), "none": ((0, 3), "<f4")}
+for name, (shape, dtype) in expected.items():
+    data = file[name]
+    assert data.shape == shape, (name, data.shape, shape)
+    assert data.dtype == dtype, (name, data.dtype, dtype)
+    index = numpy.arange(numpy.prod(shape, dtype=int)).reshape(shape)
+    assert (data[()] == (7 * index + step) % 251 - 125).all(), (name, data[()])
+    tiles = file["cleave/checksum/" + name]
+    assert tiles.shape == (-(-data.id.get_storage_size() // (1 << 20)),), (name, tiles.shape)
+assert file["bf16"].id.get_storage_size() == 2 * 17 * 7
+names = []
+def visit(name, item):
+    if isinstance(item, h5py.Dataset) and not name.startswith("cleave/"):
+        names.append(name)
+file.visititems(visit)
+assert sorted(names) == sorted(expected), names
+assert file["cleave/json"][()].rstrip(b"\0") == b'{"step": 3}', file["cleave/json"][()]
+assert file["cleave"].attrs["format"] == 1
+END
+
+if command -v h5dump >/dev/null; then
+    h5dump -H "$work/step-00000003.h5" >"$work/dump" || exit 1
+    grep -q 'SIMPLE { ( 515, 257 )' "$work/dump" || { cat "$work/dump"; exit 1; }
+fi
+echo "DONE h5py.sh"
