@@ -29,22 +29,21 @@ static bool is_set(const char *variable)
 }
 
 /* BLIS 0.9 knows processors by their marketing names, which virtual machines hide; so the kernel is
- * settled here, before its first call. The variable is taken back: it is ours, not the user's. */
+ * settled here, before its first call. The variable is taken back: it is ours, not the user's.
+ * bli_init comes first: bli_arch_query_id alone aborts where the variable is set. */
 static void start(void)
 {
-    bool ours = false;
-    reason = "BLIS's own choice";
-    if (is_set("BLIS_ARCH_TYPE")) reason = "BLIS_ARCH_TYPE";
+    bool users = is_set("BLIS_ARCH_TYPE"), ours = false;
+    reason = users ? "BLIS_ARCH_TYPE" : "BLIS's own choice";
 #ifdef BLIS_CONFIG_SKX
-    else
-        ours = clvi_kernel_prefers_512(&reason);
+    if (!users) ours = clvi_kernel_prefers_512(&reason);
     if (ours) {
         char value[16];
         snprintf(value, sizeof value, "%d", (int)BLIS_ARCH_SKX);
         setenv("BLIS_ARCH_TYPE", value, 1);
     }
 #endif
-    bli_arch_query_id();
+    bli_init();
     if (ours) unsetenv("BLIS_ARCH_TYPE");
     bli_rntm_init_from_global(&environment);
 }
@@ -54,12 +53,12 @@ static void ensure_started(void)
     pthread_once(&once, start);
 }
 
-/* Threads of one product as BLIS would count them: the ways of its loops, or their number. */
+/* Threads of one product: BLIS lets the ways of its loops, where set, go before their number. */
 static int threads_of(rntm_t *rntm)
 {
     dim_t ways = bli_rntm_calc_num_threads(rntm);
     dim_t total = bli_rntm_num_threads(rntm);
-    return (int)(ways > 1 ? ways : total > 1 ? total : 1);
+    return (int)(ways > 0 ? ways : total > 0 ? total : 1);
 }
 
 /* The distance of rows: with one row at most, ld need not cover a row, but BLIS wants it to. */
@@ -113,7 +112,15 @@ bool clvi_threads_set_by_user(void)
 void clv_blas_set_threads(int threads)
 {
     ensure_started();
-    bli_thread_set_num_threads(threads > 0 ? threads : threads_of(&environment));
+    rntm_t *e = &environment;
+    if (threads > 0) {
+        bli_thread_set_ways(-1, -1, -1, -1, -1); /* else they would go before the number */
+        bli_thread_set_num_threads(threads);
+    } else {
+        bli_thread_set_ways(bli_rntm_jc_ways(e), bli_rntm_pc_ways(e), bli_rntm_ic_ways(e),
+                            bli_rntm_jr_ways(e), bli_rntm_ir_ways(e));
+        bli_thread_set_num_threads(threads_of(e));
+    }
 }
 
 clv_blas_info clv_blas_describe(void)

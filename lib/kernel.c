@@ -17,12 +17,10 @@ bool clvi_kernel_wider_wins(double seconds_256, double seconds_512)
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
 
 enum {
-    CHAINS = 12,   /* independent sums: more than latency times units, and all in registers */
-    ROUNDS = 1000, /* 256-bit rounds of a try: 10 to 20 microseconds                         */
-    TRIES = 16     /* the best one counts                                                    */
+    ROUNDS = 8000, /* 256-bit rounds of a try: 15 microseconds or so */
+    TRIES = 32     /* the best one counts; together they outlast a change of clock */
 };
 
 static double now(void)
@@ -32,23 +30,29 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* x = x / 2 + 1/2 in every chain: bounded and never subnormal. The empty asm keeps each value in a
- * register and hides it from the optimizer. */
-#define BURN(name, isa, vector, set1, fmadd)                                                       \
-    __attribute__((target(isa), noinline)) static double name(int rounds)                          \
-    {                                                                                              \
-        vector half = set1(0.5), x[CHAINS];                                                        \
-        for (int c = 0; c < CHAINS; c++) x[c] = half;                                              \
-        double start = now();                                                                      \
-        for (int r = 0; r < rounds; r++) _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) \
-            {                                                                                      \
-                x[c] = fmadd(x[c], half, half);                                                    \
-                __asm__ volatile("" : "+x"(x[c]));                                                 \
-            }                                                                                      \
-        return now() - start;                                                                      \
+/* x = x z + z in 12 registers x: more than latency times units; everything 0. Written as
+ * instructions, because compilers keep such values in memory at times, and then memory is what
+ * would be timed. */
+#define CLEAR(r) "vxorpd %%ymm" #r ", %%ymm" #r ", %%ymm" #r "\n\t"
+#define FMA(v, r) "vfmadd213pd %%" v "12, %%" v "12, %%" v #r "\n\t"
+#define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
+#define FMA_256(r) FMA("ymm", r)
+#define FMA_512(r) FMA("zmm", r)
+#define BURN(name, fma)                                                                           \
+    static double name(int rounds)                                                                \
+    {                                                                                             \
+        double start = now();                                                                     \
+        __asm__ volatile(TWELVE(CLEAR) CLEAR(12) "1:\n\t" TWELVE(fma) "decl %0\n\t"               \
+                                                                      "jnz 1b\n\t"                \
+                                                                      "vzeroupper"                \
+                         : "+r"(rounds)                                                           \
+                         :                                                                        \
+                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",  \
+                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"); \
+        return now() - start;                                                                     \
     }
-BURN(burn_256, "avx2,fma", __m256d, _mm256_set1_pd, _mm256_fmadd_pd)
-BURN(burn_512, "avx512f", __m512d, _mm512_set1_pd, _mm512_fmadd_pd)
+BURN(burn_256, FMA_256)
+BURN(burn_512, FMA_512)
 
 static bool has_avx512(void)
 {

@@ -29,7 +29,7 @@ void *clvi_alloc(size_t bytes)
 {
     bool huge = bytes >= HUGE_FROM;
     void *memory = NULL;
-    if (injected_failure()) return NULL;
+    if (injected_failure() || bytes > PTRDIFF_MAX) return NULL;
     if (posix_memalign(&memory, huge ? HUGE_PAGE : LINE, bytes ? bytes : 1) != 0) return NULL;
     if (huge) madvise(memory, bytes & ~(size_t)(SMALLEST_PAGE - 1), MADV_HUGEPAGE);
     memset(memory, 0, bytes);

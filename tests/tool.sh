@@ -188,6 +188,10 @@ bad 1 '--optimizer: expected adamw as in run/.*, found sgd' 2 train --data text 
 bad 1 '--layers: expected 1 as in run/.*, found 2' 3 eval --data text --load run --layers 2 --json
 # shellcheck disable=SC2086
 bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
+# shellcheck disable=SC2086
+bad 1 '--save: expected a folder that can be written, found text' 2 train --data text $tiny --save text
+# shellcheck disable=SC2086
+bad 1 '--save: .*/proc/run' 2 train --data text $tiny --save /proc/run --json
 bad 1 'text' 2 train --data text --resume text --json
 bad 1 'text' 2 inspect text
 

@@ -4,12 +4,14 @@
  */
 #include "tool.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { VOCABULARY = 256, LINES = 30 };
 
@@ -74,14 +76,36 @@ static bool same_folder(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* A new run does not write among another run's checkpoints. Collective. */
+/* Whether something can be made in the folder, or in the nearest above it that exists; else errno
+ * says why. Only trying tells: root may write anywhere, but not in every file system. */
+static bool can_write(const char *folder)
+{
+    char probe[4096];
+    struct stat info;
+    char *copy = strdup(folder), *at = copy;
+    while (at && stat(at, &info) && errno == ENOENT && strcmp(at, ".") && strcmp(at, "/"))
+        at = dirname(at);
+    snprintf(probe, sizeof probe, "%s/.cleave-XXXXXX", at ? at : ".");
+    bool made = mkdtemp(probe) != NULL;
+    if (made) rmdir(probe);
+    free(copy);
+    return made;
+}
+
+/* Before the first step, not at the first save: the folder can be written, and no other run's
+ * checkpoints lie in it. Collective. */
 static clv_status check_folder(const training *t)
 {
     char *newest = NULL;
-    if (!t->dir || t->args->overwrite) return CLV_OK;
-    double mine[] = {t->home && same_folder(t->dir, t->home)};
-    clv_status status = clv_grid_reduce(t->grid, CLV_MAX, 1, mine);
-    if (status != CLV_OK || mine[0] > 0) return status;
+    clv_status status = CLV_OK;
+    if (!t->dir) return status;
+    if (tool.rank == 0 && !can_write(t->dir))
+        status = tool_fail(CLV_EIO, "--save: expected a folder that can be written, found %s: %s",
+                           t->dir, strerror(errno));
+    status = clv_grid_agree(t->grid, status);
+    double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
+    if (status == CLV_OK) status = clv_grid_reduce(t->grid, CLV_MAX, 1, ours);
+    if (status != CLV_OK || ours[0] > 0) return status;
     if (clv_checkpoint_resolve(t->grid, t->dir, &newest) != CLV_OK) return CLV_OK;
     status =
         tool_fail(CLV_EARG,

@@ -5,7 +5,7 @@
  *
  * RANKS: 1 2 3 4
  */
-#include "check.h"
+#include "../check.h"
 
 #include <dlfcn.h>
 #include <math.h>

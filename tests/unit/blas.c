@@ -7,6 +7,8 @@
 
 #include "clvi_kernel.h"
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { EDGE = 70, LD = EDGE + 3, ROOM = EDGE * LD };
 
@@ -138,6 +140,32 @@ static void description(void)
     if (chosen && *chosen) CHECK_STRING(info.reason, "BLIS_ARCH_TYPE");
 }
 
+/* What the user chose is what runs; in a child, because BLIS reads its variables once. */
+static void users_choice(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
+    int state = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        float a[2] = {2, 3}, b[2] = {5, 7}, c = NAN;
+        setenv("BLIS_ARCH_TYPE", "3", 1);
+        setenv("BLIS_JC_NT", "2", 1);
+        clv_blas_info info = clv_blas_describe();
+        bool good = strcmp(info.kernel, "haswell") == 0 &&
+                    strcmp(info.reason, "BLIS_ARCH_TYPE") == 0 && info.threads == 2;
+        clv_blas_set_threads(3);
+        good = good && clv_blas_describe().threads == 3;
+        clv_blas_set_threads(0);
+        good = good && clv_blas_describe().threads == 2;
+        clvi_gemm(CLV_F32, false, false, 1, 1, 2, 1, a, 2, b, 1, 0, &c, 1);
+        _exit(good && c == 31 ? 0 : 1);
+    }
+    CHECK(child > 0 && waitpid(child, &state, 0) == child);
+    CHECK_INT(state, 0);
+#endif
+}
+
 static void environment(void)
 {
     bool set = clvi_threads_set_by_user();
@@ -160,10 +188,12 @@ static void width_rule(void)
     CHECK(clvi_kernel_wider_wins(1.8, 1.1));
 }
 
-const check_case check_cases[] = {{"products", products},
-                                  {"thin", thin},
-                                  {"large", large},
-                                  {"description", description},
-                                  {"environment", environment},
-                                  {"width rule", width_rule},
-                                  {0}};
+const check_case check_cases[] = {
+    {"users choice", users_choice}, /* first: before BLIS starts here */
+    {"products", products},
+    {"thin", thin},
+    {"large", large},
+    {"description", description},
+    {"environment", environment},
+    {"width rule", width_rule},
+    {0}};
