@@ -94,9 +94,11 @@ static clv_status share_cores(clv_grid *grid)
         status = clvi_wait(&request);
         int neighbours = 0;
         for (int r = 0; r < grid->size; r++) neighbours += all[r] == mine;
-        if (neighbours > most_neighbours && !clvi_threads_set_by_user()) {
+        if (neighbours > most_neighbours) {
             most_neighbours = neighbours;
-            clv_blas_set_threads(neighbours < clvi_cores() ? clvi_cores() / neighbours : 1);
+            clvi_wait_crowded(neighbours > sysconf(_SC_NPROCESSORS_ONLN));
+            if (!clvi_threads_set_by_user())
+                clv_blas_set_threads(neighbours < clvi_cores() ? clvi_cores() / neighbours : 1);
         }
     }
     free(all);

@@ -2,10 +2,12 @@
  *
  * wait.c: the one place that waits.
  *
- * Poll; then offer the processor to others between polls; and when others have it for long, stop
- * asking. A process that only yields takes its turn of a crowded processor again and again to
- * find nothing, and those it waits for get theirs later (three times later with four processes a
- * core). It sleeps a sixteenth of what it has waited, so that it is never late by much more.
+ * Poll; then offer the processor to others between polls; and where ranks share cores and others
+ * have them for long, stop asking. A process that only yields takes its turn of a crowded core
+ * again and again to find nothing, and those it waits for get theirs later (three times later with
+ * four processes a core). It sleeps a sixteenth of what it has waited, so that it is never late by
+ * much more. Where every rank has a core it never sleeps: MPI moves long messages while it is
+ * polled.
  */
 #include <clvi_dist.h>
 #include <sched.h>
@@ -31,9 +33,20 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+static bool crowded;
+
+void clvi_wait_crowded(bool more_ranks_than_cores)
+{
+    crowded = more_ranks_than_cores;
+}
+
 /* Leaves the processor to others for a while. *since: when it was first left; 0 before. */
 static void give_way(double *since)
 {
+    if (!crowded) {
+        sched_yield();
+        return;
+    }
     double now = seconds();
     if (*since == 0) *since = now;
     double sleep = (now - *since) / 16;
