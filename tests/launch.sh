@@ -6,10 +6,11 @@
 #     [TESTMPIRUN="mpiexec -n"] [RANKS="2 4"] tests/launch.sh PROGRAM
 #
 # The first comment of a test's source holds a line " * RANKS: 1 2 3" (in a shell script
-# "# RANKS: ..."), which RANKS in the environment overrides; without one the program runs once, not under the launcher. A run passes if it
-# exits with 0 and prints the completion mark, a line that begins with DONE: a rank that leaves
-# early can make mpiexec exit with 0 too. 77 means skipped. Each run has an empty working folder of
-# its own, removed afterwards, and MPIEXEC_TIMEOUT seconds (120 by default).
+# "# RANKS: ..."), which RANKS in the environment overrides; without one the program runs once, not
+# under the launcher. A run passes if it exits with 0 and prints the completion mark, a line that
+# begins with DONE: a rank that leaves early can make mpiexec exit with 0 too. 77 means skipped.
+# Each run has an empty working folder of its own, removed afterwards, and MPIEXEC_TIMEOUT seconds
+# (120 by default).
 #
 # make check calls it as Automake's test driver, with a log and a list of results for each test;
 # each number of ranks counts as one.
