@@ -4,10 +4,11 @@
  *
  * A checkpoint in HDF5 terms: a contiguous data set of global shape for each matrix, and
  *
- *     /cleave                    attribute "format": 1
  *     /cleave/json               one fixed-length string
  *     /cleave/checksum/<name>    uint64, XXH3-64 of each tile of data set <name>
  *     /cleave/complete           uint64, the mark: a hash of all of the above, names and shapes
+ *
+ * Before them, in 4 KiB that HDF5 leaves to others, stands what guards HDF5's own bytes (front.c).
  *
  * HDF5 is asked for structure alone, by rank 0 alone, of a file that nobody else has open. What it
  * answers is a table of plain numbers; from then on everything is pread and pwrite at offsets.
@@ -101,7 +102,7 @@ static inline int64_t clvi_entry_bytes(const clvi_entry *entry)
 clvi_table *clvi_table_create(int64_t count, int64_t tiles, int64_t json_bytes, int64_t name_bytes);
 /* The index of name, looked for from `hint` on (where it is if the orders agree), or -1. */
 int64_t clvi_table_find(const clvi_table *table, const char *name, int64_t hint);
-/* Structure (through HDF5), JSON, checksums and mark of a file; the mark must hold where
+/* Structure (through HDF5), JSON, checksums and mark of a file; front and mark must hold where
  * `complete`. Local. */
 clv_status clvi_table_read(const char *path, bool complete, clvi_table **table);
 /* The same memory on every process: rank 0 brings it, the others get it in new memory. Any process
@@ -117,6 +118,16 @@ clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint
 /* The structure of the checkpoint in file. Everything in the table has been checked
  * against the size of the file; JSON and checksums have their room in it but no values. */
 clv_status clvi_h5_read(const clvi_file *file, clvi_table **table);
+
+/* ---- front.c: before HDF5 ------------------------------------------------------- */
+
+enum { CLVI_FRONT = 4096 }; /* bytes of the user block */
+
+/* Describes a file of which all but these bytes and the mark is written. Local. */
+clv_status clvi_front_write(const clvi_file *file, const clvi_table *table);
+/* Whether the file is a checkpoint of the right length and its structure is as written: if not,
+ * HDF5 must not read it. CLV_EFORMAT, CLV_ECORRUPT. Local. */
+clv_status clvi_front_check(const clvi_file *file);
 
 /* ---- checksum.c: tiles --------------------------------------------------------- */
 

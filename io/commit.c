@@ -177,12 +177,13 @@ done:
     return status;
 }
 
-/* Rank 0. The mark is that of a table read back: what the next reader will compute. */
+/* Rank 0. Front and mark are those of a table read back: what the next reader will compute. */
 static clv_status write_mark(const writer *w, const clvi_file *file)
 {
     clv_status status;
     clvi_table *table = NULL;
     CLVI_TRY(clvi_table_read(w->temporary, false, &table));
+    CLVI_TRY(clvi_front_write(file, table));
     uint64_t mark = clvi_table_mark(table);
     CLVI_TRY(clvi_file_write(file, &mark, sizeof mark, table->mark_offset));
     CLVI_TRY(clvi_file_sync(file));

@@ -14,8 +14,6 @@
 #include <hdf5.h>
 #include <string.h>
 
-enum { FORMAT = 1 };
-
 /* ---- Errors -------------------------------------------------------------------- */
 
 /* HDF5 prints its errors by default; the caller's setting comes back afterwards. */
@@ -100,15 +98,45 @@ static hid_t string_type(size_t bytes)
 
 typedef struct {
     const char *path;
-    hid_t file, links, sets; /* links and sets: property lists */
+    hid_t file;
+    hid_t access, creation, links, sets; /* property lists                          */
+    bool measuring;                      /* data sets of no elements: structure only */
 } maker;
+
+static maker new_maker(const char *path)
+{
+    maker make = {.path = path, .file = -1, .access = access_list()};
+    make.creation = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_userblock(make.creation, CLVI_FRONT);
+    H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    H5Pset_obj_track_times(make.creation, false); /* the same content is the same file */
+    make.links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(make.links, true);
+    H5Pset_char_encoding(make.links, H5T_CSET_UTF8);
+    make.sets = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(make.sets, H5D_CONTIGUOUS);
+    H5Pset_alloc_time(make.sets, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(make.sets, H5D_FILL_TIME_NEVER);
+    H5Pset_obj_track_times(make.sets, false);
+    return make;
+}
+
+static void drop_maker(const maker *make)
+{
+    drop(make->sets);
+    drop(make->links);
+    drop(make->creation);
+    drop(make->access);
+}
 
 /* A data set of room without values; takes type over. */
 static clv_status make_set(const maker *make, const char *name, hid_t type, int rank,
                            const hsize_t dims[])
 {
+    static const hsize_t none[2] = {0, 0};
     clv_status status = CLV_OK;
-    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR)
+                            : H5Screate_simple(rank, make->measuring ? none : dims, NULL);
     hid_t set = H5Dcreate2(make->file, name, type, space, make->links, make->sets, H5P_DEFAULT);
     if (set < 0) {
         char what[300];
@@ -121,12 +149,16 @@ static clv_status make_set(const maker *make, const char *name, hid_t type, int 
     return status;
 }
 
+static int64_t bytes_of(const clv_checkpoint_entry *entry)
+{
+    return entry->m * entry->n * (int64_t)clv_dtype_size(entry->dtype);
+}
+
 static clv_status make_entry(const maker *make, const clv_checkpoint_entry *entry)
 {
     clv_status status = CLV_OK;
     const hsize_t shape[] = {(hsize_t)entry->m, (hsize_t)entry->n};
-    const hsize_t tiles[] = {
-        (hsize_t)clvi_tiles(entry->m * entry->n * (int64_t)clv_dtype_size(entry->dtype))};
+    const hsize_t tiles[] = {(hsize_t)clvi_tiles(bytes_of(entry))};
     char *sums = clvi_format("cleave/checksum/%s", entry->name);
     CLVI_CHECK(sums, CLV_ENOMEM, "%s: name of a data set", make->path);
     CLVI_TRY(make_set(make, entry->name, file_type(entry->dtype), 2, shape));
@@ -136,27 +168,11 @@ done:
     return status;
 }
 
-static clv_status make_format(const maker *make)
-{
-    clv_status status = CLV_OK;
-    const int format = FORMAT;
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t group = H5Gcreate2(make->file, "cleave", make->links, H5P_DEFAULT, H5P_DEFAULT);
-    hid_t attribute = H5Acreate2(group, "format", H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT);
-    if (attribute < 0 || H5Awrite(attribute, H5T_NATIVE_INT, &format) < 0)
-        status = failed(CLV_EIO, make->path, "write the format's number");
-    drop(attribute);
-    drop(group);
-    drop(space);
-    return status;
-}
-
 static clv_status make_all(const maker *make, int count, const clv_checkpoint_entry entries[],
                            size_t json_bytes)
 {
     clv_status status;
     const hsize_t one[] = {1};
-    CLVI_TRY(make_format(make));
     CLVI_TRY(make_set(make, "cleave/complete", H5Tcopy(H5T_STD_U64LE), 1, one));
     CLVI_TRY(make_set(make, "cleave/json", string_type(json_bytes), 0, NULL));
     for (int i = 0; i < count; i++) CLVI_TRY(make_entry(make, &entries[i]));
@@ -164,63 +180,70 @@ done:
     return status;
 }
 
-/* An empty file: HDF5 begins every file with 0 bytes, so room for these few hundred is only known
- * to be there, not reserved. */
-static clv_status make_empty(const clvi_file *file, hid_t access)
+/* Bytes of the structure alone: it is made in memory, around data sets of no elements. */
+static clv_status measure(maker *make, int count, const clv_checkpoint_entry entries[],
+                          hsize_t *bytes)
 {
     clv_status status;
-    hid_t creation = H5Pcreate(H5P_FILE_CREATE), id = -1;
-    H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-    H5Pset_obj_track_times(creation, false);
-    CLVI_TRY(clvi_file_reserve(file, 64 << 10));
-    id = H5Fcreate(file->path, H5F_ACC_TRUNC, creation, access);
-    if (id < 0 || H5Fclose(id) < 0) status = failed(CLV_EIO, file->path, "make an empty file");
-done:
-    drop(creation);
+    hid_t access = access_list();
+    H5Pset_fapl_core(access, 1 << 10, false);
+    make->measuring = true;
+    make->file = H5Fcreate("structure", H5F_ACC_TRUNC, make->creation, access);
+    status = make->file < 0 ? failed(CLV_ENOMEM, make->path, "begin a file in memory")
+                            : make_all(make, count, entries, 1);
+    if (status == CLV_OK &&
+        (H5Fflush(make->file, H5F_SCOPE_LOCAL) < 0 || H5Fget_filesize(make->file, bytes) < 0))
+        status = failed(CLV_ENOMEM, make->path, "measure a file in memory");
+    make->measuring = false;
+    drop(make->file);
+    drop(access);
     return status;
 }
 
-/* Bytes that a checkpoint takes at most: values, alignment, object headers, names (each twice, in
- * groups of their own at worst) and what HDF5 keeps apart for small pieces. */
-static int64_t room_for(int count, const clv_checkpoint_entry entries[], size_t json_bytes)
+/* Bytes of a file at most: structure, values, what alignment and HDF5's blocks of small pieces add.
+ */
+static int64_t room_for(int64_t structure, int count, const clv_checkpoint_entry entries[],
+                        size_t json_bytes)
 {
-    int64_t room = (64 << 10) + (int64_t)json_bytes;
+    int64_t room = structure + (int64_t)json_bytes + (64 << 10);
     for (int i = 0; i < count; i++) {
-        int64_t bytes = entries[i].m * entries[i].n * (int64_t)clv_dtype_size(entries[i].dtype);
-        int64_t sums = clvi_tiles(bytes) * (int64_t)sizeof(uint64_t);
-        room += bytes + sums + (12 << 10) + 4 * (int64_t)strlen(entries[i].name);
-        for (const char *c = entries[i].name; *c; c++) room += *c == '/' ? 4 << 10 : 0;
+        int64_t bytes = bytes_of(&entries[i]);
+        room += bytes + clvi_tiles(bytes) * (int64_t)sizeof(uint64_t) + (8 << 10);
     }
     return room;
+}
+
+/* An empty file, closed. HDF5 begins every file with 0 bytes, so room for these few hundred is only
+ * known to be there, not reserved. */
+static clv_status make_empty(const maker *make, const clvi_file *file)
+{
+    clv_status status;
+    CLVI_TRY(clvi_file_reserve(file, 64 << 10));
+    hid_t id = H5Fcreate(file->path, H5F_ACC_TRUNC, make->creation, make->access);
+    if (id < 0 || H5Fclose(id) < 0) status = failed(CLV_EIO, file->path, "make an empty file");
+done:
+    return status;
 }
 
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes)
 {
     clv_status status;
+    hsize_t structure = 0;
     printing before = quiet();
-    maker make = {.path = file->path, .file = -1};
-    hid_t access = access_list();
-    make.links = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(make.links, true);
-    H5Pset_char_encoding(make.links, H5T_CSET_UTF8);
-    make.sets = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_layout(make.sets, H5D_CONTIGUOUS);
-    H5Pset_alloc_time(make.sets, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(make.sets, H5D_FILL_TIME_NEVER);
-    H5Pset_obj_track_times(make.sets, false); /* the same content is the same file */
-
-    CLVI_TRY(make_empty(file, access));
-    CLVI_TRY(clvi_file_reserve(file, room_for(count, entries, json_bytes)));
-    make.file = H5Fopen(file->path, H5F_ACC_RDWR, access);
+    maker make = new_maker(file->path);
+    CLVI_TRY(measure(&make, count, entries, &structure));
+    structure += structure / 8;
+    CLVI_TRY(make_empty(&make, file));
+    CLVI_TRY(clvi_file_reserve(file, room_for((int64_t)structure, count, entries, json_bytes)));
+    H5Pset_meta_block_size(make.access, structure); /* in one piece, before all values */
+    make.file = H5Fopen(file->path, H5F_ACC_RDWR, make.access);
     status = make.file < 0 ? failed(CLV_EIO, file->path, "open the new file")
                            : make_all(&make, count, entries, json_bytes);
     if (make.file >= 0 && H5Fclose(make.file) < 0 && status == CLV_OK)
         status = failed(CLV_EIO, file->path, "write the structure");
 done:
-    drop(make.sets);
-    drop(make.links);
-    drop(access);
+    drop_maker(&make);
     restore(before);
     return status;
 }
@@ -243,32 +266,6 @@ typedef struct {
     hsize_t dims[2];
     int64_t element, offset, bytes;
 } place;
-
-/* Signature, version and size by hand: HDF5 need not see what fails here, and the message can say
- * what was found. */
-static clv_status check_superblock(const clvi_file *file)
-{
-    enum { BYTES = 48, VERSION_AT = 8, END_AT = 28, VERSION = 3 };
-    static const unsigned char signature[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-    unsigned char block[BYTES] = {0};
-    uint64_t end;
-    clv_status status = CLV_OK;
-    size_t bytes = file->bytes < BYTES ? (size_t)file->bytes : BYTES;
-    CLVI_CHECK(bytes > 0, CLV_EFORMAT, "%s: expected a checkpoint, found an empty file",
-               file->path);
-    CLVI_TRY(clvi_file_read(file, block, bytes, 0));
-    CLVI_CHECK(memcmp(block, signature, sizeof signature) == 0, CLV_EFORMAT,
-               "%s: expected a checkpoint, found a file that is not HDF5", file->path);
-    CLVI_CHECK(bytes <= VERSION_AT || block[VERSION_AT] == VERSION, CLV_EFORMAT,
-               "%s: expected a checkpoint (HDF5 superblock version %d), found version %d",
-               file->path, VERSION, block[VERSION_AT]);
-    memcpy(&end, block + END_AT, sizeof end);
-    CLVI_CHECK(bytes == BYTES && end <= (uint64_t)file->bytes, CLV_ECORRUPT,
-               "%s: truncated: expected %llu bytes, found %lld", file->path,
-               bytes == BYTES ? (unsigned long long)end : BYTES, (long long)file->bytes);
-done:
-    return status;
-}
 
 /* The shape of a data set, which must have `rank` extents whose product can be an offset. */
 static clv_status read_shape(const reader *r, hid_t set, const char *name, int rank, place *out)
@@ -419,31 +416,10 @@ static clv_status visit_all(reader *r)
     return r->status;
 }
 
-static clv_status check_format(const reader *r)
-{
-    clv_status status = CLV_OK;
-    int format = 0;
-    hid_t attribute = -1;
-    htri_t ours = H5Lexists(r->id, "cleave", H5P_DEFAULT);
-    CLVI_CHECK(ours != 0, CLV_EFORMAT, "%s: expected a checkpoint, found HDF5 without /cleave",
-               r->file->path);
-    if (ours > 0) attribute = H5Aopen_by_name(r->id, "cleave", "format", H5P_DEFAULT, H5P_DEFAULT);
-    if (attribute < 0 || H5Aread(attribute, H5T_NATIVE_INT, &format) < 0) {
-        status = failed(CLV_ECORRUPT, r->file->path, "read the format of /cleave");
-        goto done;
-    }
-    CLVI_CHECK(format == FORMAT, CLV_EFORMAT, "%s: expected checkpoint format %d, found %d",
-               r->file->path, FORMAT, format);
-done:
-    drop(attribute);
-    return status;
-}
-
 static clv_status read_all(reader *r)
 {
     clv_status status;
     place json = {0}, mark = {0};
-    CLVI_TRY(check_format(r));
     CLVI_TRY(read_own(r, "cleave/complete", H5T_STD_U64LE, 1, &mark));
     CLVI_TRY(read_own(r, "cleave/json", -1, 0, &json));
     CLVI_CHECK(mark.bytes > 0, CLV_EFORMAT, "%s: no room for the mark", r->file->path);
@@ -466,24 +442,20 @@ clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
 {
     clv_status status;
     printing before = quiet();
-    reader r = {.file = file, .id = -1};
+    reader r = {.file = file};
     hid_t access = access_list();
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = file_type((clv_dtype)dtype);
-    CLVI_TRY(check_superblock(file));
     r.id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
     status = r.id < 0 ? failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
-done:
     drop(r.id);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) drop(r.types[dtype]);
     drop(access);
-    /* After a failure the printing stays off: HDF5 1.10.8 loses objects of a damaged structure, and
-     * would print "infinite loop closing library" when the program ends. */
-    if (status == CLV_OK) restore(before);
-    *table = r.table;
+    restore(before);
     if (status != CLV_OK) {
-        clvi_free(*table);
-        *table = NULL;
+        clvi_free(r.table);
+        r.table = NULL;
     }
+    *table = r.table;
     return status;
 }

@@ -9,6 +9,7 @@ libcleave_internal_la_SOURCES += \
 	io/commit.c \
 	io/file.c \
 	io/folder.c \
+	io/front.c \
 	io/h5.c \
 	io/table.c \
 	io/text.c

@@ -61,6 +61,7 @@ clv_status clvi_table_read(const char *path, bool complete, clvi_table **table)
     clvi_file file;
     *table = NULL;
     CLVI_TRY(clvi_file_open(path, false, &file));
+    if (complete) CLVI_TRY(clvi_front_check(&file));
     CLVI_TRY(clvi_h5_read(&file, table));
     CLVI_TRY(read_values(&file, *table));
     if (complete) CLVI_TRY(check_mark(&file, *table));

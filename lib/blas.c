@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static const char *reason; /* why BLIS uses the kernel that it uses */
+static const char *reason; /* why BLIS uses the kernel that it uses  */
+static char library[64];   /* its name and version                   */
 
 /* BLIS's own variables for the ways of each of its loops count as a choice of threads too. */
 static const char *const thread_variables[] = {"BLIS_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_JC_NT",
@@ -46,6 +47,7 @@ static void start(void)
     bli_init();
     if (ours) unsetenv("BLIS_ARCH_TYPE");
     bli_rntm_init_from_global(&environment);
+    snprintf(library, sizeof library, "BLIS %s", bli_info_get_version_str());
 }
 
 static void ensure_started(void)
@@ -61,30 +63,22 @@ static int threads_of(rntm_t *rntm)
     return (int)(ways > 0 ? ways : total > 0 ? total : 1);
 }
 
-/* The distance of rows: with one row at most, ld need not cover a row, but BLIS wants it to. */
-static inc_t row_stride(int64_t m, int64_t n, int64_t ld)
-{
-    return (inc_t)(m > 1 ? ld : n > 1 ? n : 1);
-}
-
 void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
                void *C, int64_t ldc)
 {
     assert(dtype == CLV_F32 || dtype == CLV_F64);
+    _Static_assert(sizeof(dim_t) == sizeof(int64_t), "BLIS counts extents in 64 bits");
     if (m <= 0 || n <= 0) return;
     ensure_started();
     if (k < 0) k = 0;
     trans_t ta = trans_a ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
     trans_t tb = trans_b ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
-    inc_t rsa = trans_a ? row_stride(k, m, lda) : row_stride(m, k, lda);
-    inc_t rsb = trans_b ? row_stride(n, k, ldb) : row_stride(k, n, ldb);
-    inc_t rsc = row_stride(m, n, ldc);
     if (dtype == CLV_F32) {
         float a = (float)alpha, b = (float)beta;
-        bli_sgemm(ta, tb, m, n, k, &a, (float *)A, rsa, 1, (float *)B, rsb, 1, &b, C, rsc, 1);
+        bli_sgemm(ta, tb, m, n, k, &a, (float *)A, lda, 1, (float *)B, ldb, 1, &b, C, ldc, 1);
     } else {
-        bli_dgemm(ta, tb, m, n, k, &alpha, (double *)A, rsa, 1, (double *)B, rsb, 1, &beta, C, rsc,
+        bli_dgemm(ta, tb, m, n, k, &alpha, (double *)A, lda, 1, (double *)B, ldb, 1, &beta, C, ldc,
                   1);
     }
 }
@@ -125,17 +119,12 @@ void clv_blas_set_threads(int threads)
 
 clv_blas_info clv_blas_describe(void)
 {
-    static char library[64];
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     ensure_started();
     rntm_t now;
     bli_rntm_init_from_global(&now);
     Dl_info info = {0};
     void *dgemm = dlsym(RTLD_DEFAULT, "dgemm_");
     if (dgemm) dladdr(dgemm, &info);
-    pthread_mutex_lock(&lock);
-    snprintf(library, sizeof library, "BLIS %s", bli_info_get_version_str());
-    pthread_mutex_unlock(&lock);
     return (clv_blas_info){.library = library,
                            .kernel = bli_arch_string(bli_arch_query_id()),
                            .reason = reason,

@@ -77,7 +77,7 @@ AC_LINK_IFELSE([_CLV_MPI_PROGRAM], [
         clv_mpi_version=$(AS_ECHO(["$clv_out"]) | sed -n 's/^size=2 version=//p' | tr -s '\t' ' ')
         break],
       [clv_seen="$clv_seen
-  $clv_candidate -n 2: $(AS_ECHO(["$clv_out"]) | sed -n '/./{s/version=.*//;p;q;}')"])
+  $clv_candidate -n 2: $(AS_ECHO(["$clv_out"]) | sed -n '/@<:@@<:@:alnum:@:>@@:>@/{s/version=.*//;p;q;}')"])
   done])
 AS_IF([test -z "$MPIEXEC"], [
   AC_MSG_RESULT([none])

@@ -48,12 +48,17 @@ sh_tests = \
 	tests/tool.sh \
 	tests/train_crash.sh
 
-check_PROGRAMS += $(unit_tests) $(mpi_tests)
+# Not tests: what the scripts run.
+helpers = \
+	tests/mpi/saver
+
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
 	tests/mpi/layers_common.h \
+	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
@@ -64,7 +69,7 @@ tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
 tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c tests/mpi/layers_common.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
-examples/%: folder_libs = libcleave.la
+examples/%: folder_libs = libcleave.la -no-install
 LDADD = $(folder_libs)
 $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la
 

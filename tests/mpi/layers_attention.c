@@ -102,13 +102,11 @@ static attention_config config_of(clv_grid *grid, int64_t sequences, int64_t con
 
 static void every_grid(clv_grid *grid)
 {
-    uint64_t state = (uint64_t)clv_grid_naxes(grid) + 30;
-    for (int i = 0; i < 2; i++) {
-        attention_config c = config_of(
-            grid, 1 + check_random_below(&state, 7), random_extent(&state) % 100,
-            1 + (int)check_random_below(&state, 5), 1 + check_random_below(&state, 4), CLV_F64);
-        check_layer(grid, "attention", &attention, &c, (layer_input){0});
-    }
+    static uint64_t state = 30; /* goes on from grid to grid */
+    attention_config c = config_of(
+        grid, 1 + check_random_below(&state, 7), 1 + check_random_below(&state, 17),
+        1 + (int)check_random_below(&state, 5), 1 + check_random_below(&state, 4), CLV_F64);
+    check_layer(grid, "attention", &attention, &c, (layer_input){0});
 }
 
 static void test_every_grid(void)

@@ -11,6 +11,8 @@
 
 enum { KEY = 42, X_STREAM = 1, DY_STREAM, GRAD_STREAM };
 
+enum { FAILING_MOST = 4 }; /* processes with failing allocations */
+
 /* Central differences take many forwards: they are made of every third problem. */
 enum { DIFFERENCES_EVERY = 3, SAMPLES = 2 };
 
@@ -310,7 +312,7 @@ static void nudge(clv_matrix *matrix, int64_t row, int64_t col, double h)
 static void check_differences(const problem *p, const operands *o, clv_matrix *at, whole gradient)
 {
     uint64_t state = 5;
-    double h = 1e-4;
+    double h = 1e-5;
     for (int s = 0; s < SAMPLES && gradient.m * gradient.n > 0; s++) {
         int64_t i = check_random_below(&state, gradient.m);
         int64_t j = check_random_below(&state, gradient.n);
@@ -360,7 +362,7 @@ static bool same_everywhere(clv_grid *grid, double value)
 void check_failing_allocations(clv_grid *grid, const layer_test *test, const void *config)
 {
     int victim = clv_grid_size(grid) - 1;
-    bool failed = true;
+    bool failed = victim < FAILING_MOST; /* more processes take long and show nothing new */
     for (int64_t nth = 1; failed && nth < 1000; nth++) {
         int64_t live = clvi_alloc_live();
         clv_params *params = NULL;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEQUENCES = 4, CONTEXT = 8, VOCABULARY = 17, STEPS = 20, TEXT = 417 };
+enum { SEQUENCES = 4, CONTEXT = 8, VOCABULARY = 17, STEPS = 20, TEXT = 201 };
 
 static clv_gpt_config config_of(clv_dtype dtype)
 {
@@ -91,6 +91,7 @@ typedef struct {
     clv_gpt_config config;
     clv_train_config train;
     double tolerance;
+    int steps;
     double losses[STEPS];
 } reference;
 
@@ -99,7 +100,7 @@ static void losses_on_grid(clv_grid *grid, const void *arg)
     const reference *expected = arg;
     run r;
     if (run_begin(&r, grid, &expected->config, SEQUENCES, &expected->train))
-        for (int s = 0; s < STEPS; s++)
+        for (int s = 0; s < expected->steps; s++)
             CHECK(fabs(run_step(&r) / expected->losses[s] - 1) <= expected->tolerance);
     run_end(&r);
 }
@@ -113,18 +114,18 @@ static void tell(void *data, size_t bytes)
     clv_grid_destroy(&grid);
 }
 
-static void losses(clv_gpt_config config, clv_train_config train, double tolerance)
+static void losses(clv_gpt_config config, clv_train_config train, int steps, double tolerance)
 {
-    reference one = {.config = config, .train = train, .tolerance = tolerance};
+    reference one = {.config = config, .train = train, .tolerance = tolerance, .steps = steps};
     if (check_rank() == 0) {
         clv_grid *self = check_self_grid();
         run r;
         if (run_begin(&r, self, &config, SEQUENCES, &train))
-            for (int s = 0; s < STEPS; s++) one.losses[s] = run_step(&r);
+            for (int s = 0; s < steps; s++) one.losses[s] = run_step(&r);
         run_end(&r);
         clv_grid_destroy(&self);
         CHECK(fabs(one.losses[0] - log(VOCABULARY)) < 0.1);
-        CHECK(one.losses[STEPS - 1] < one.losses[0] - 0.5);
+        CHECK(one.losses[steps - 1] < one.losses[0] - 0.2);
     }
     tell(one.losses, sizeof one.losses);
     check_on_grids(losses_on_grid, &one);
@@ -132,11 +133,11 @@ static void losses(clv_gpt_config config, clv_train_config train, double toleran
 
 static void losses_f32(void)
 {
-    losses(config_of(CLV_F32), training, 1e-4);
+    losses(config_of(CLV_F32), training, STEPS, 1e-4);
 }
 static void losses_f64(void)
 {
-    losses(config_of(CLV_F64), training, 1e-10);
+    losses(config_of(CLV_F64), training, STEPS, 1e-10);
 }
 
 static void losses_sgd(void)
@@ -147,7 +148,7 @@ static void losses_sgd(void)
     config.mlp = CLV_MLP_SWIGLU;
     config.norm = CLV_RMS_NORM;
     config.hidden = 29;
-    losses(config, train, 1e-10);
+    losses(config, train, 8, 1e-10);
 }
 
 /* ---- Going on from where one was -------------------------------------------------- */
@@ -180,7 +181,7 @@ static void resume_on_grid(clv_grid *grid, const void *arg)
 {
     clv_gpt_config config = config_of(CLV_F32);
     (void)arg;
-    enum { BEFORE = 3, ALL = 7 };
+    enum { BEFORE = 2, ALL = 4 };
     double expected[ALL];
     run r;
     if (!run_begin(&r, grid, &config, SEQUENCES, &training)) return;
@@ -253,7 +254,7 @@ static void evaluate_on_grid(clv_grid *grid, const void *arg)
     double loss = NAN;
     int64_t tokens = 0;
     steps_seen seen = {0};
-    for (int64_t sequences = 3; sequences <= 64; sequences += 61) {
+    for (int64_t sequences = 7; sequences <= 64; sequences += 57) {
         if (!run_begin(&r, grid, &config, sequences, &training)) return;
         seen = (steps_seen){0};
         CHECK_OK(clv_gpt_evaluate(r.gpt, &r.source, see, &seen, &loss, &tokens));
@@ -280,7 +281,7 @@ static void evaluate(void)
 
 /* ---- Sampling ------------------------------------------------------------------------ */
 
-enum { ROW = 2 * CONTEXT + 5, DRAWS = 2000 };
+enum { ROW = 2 * CONTEXT + 5, DRAWS = 2000, FEW = 25 };
 
 /* After a forward on ids that depend on the row only. */
 static bool sampling_begin(run *r, clv_grid *grid)
@@ -308,17 +309,16 @@ static void count_draws(clv_gpt *gpt, double temperature, int top_k, int draws, 
     }
 }
 
-/* What one process draws. */
+/* What is drawn in a few ways. */
 typedef struct {
-    double likeliest[VOCABULARY], cold[VOCABULARY], two[VOCABULARY], hot[VOCABULARY];
+    double likeliest[VOCABULARY], two[VOCABULARY], hot[VOCABULARY];
 } sampled;
 
 static void sample_all(clv_gpt *gpt, sampled *s)
 {
     count_draws(gpt, 0, 0, 3, s->likeliest);
-    count_draws(gpt, 0.5, 0, 100, s->cold);
-    count_draws(gpt, 1.5, 2, 100, s->two);
-    count_draws(gpt, 1, 0, DRAWS, s->hot);
+    count_draws(gpt, 1.5, 2, FEW, s->two);
+    count_draws(gpt, 2, 0, FEW, s->hot);
 }
 
 static void sample_on_grid(clv_grid *grid, const void *arg)
@@ -337,17 +337,23 @@ static void sample_on_grid(clv_grid *grid, const void *arg)
     run_end(&r);
 }
 
-/* The counts of one process against the softmax of its logits: each within five deviations. */
-static void check_frequencies(const double *x, const sampled *s)
+/* Many draws on one process against the softmax of its logits: each within five deviations. */
+static void check_frequencies(clv_gpt *gpt, const double *x, double temperature)
 {
-    double sum = 0;
-    int best = 0, second, kept = 0;
-    for (int v = 0; v < VOCABULARY; v++) sum += exp(x[v]);
+    double sum = 0, counts[VOCABULARY];
+    count_draws(gpt, temperature, 0, DRAWS, counts);
+    for (int v = 0; v < VOCABULARY; v++) sum += exp(x[v] / temperature);
     for (int v = 0; v < VOCABULARY; v++) {
-        double p = exp(x[v]) / sum;
-        CHECK(fabs(s->hot[v] - DRAWS * p) < 5 * sqrt(DRAWS * p * (1 - p)) + 1);
-        if (x[v] > x[best]) best = v;
+        double p = exp(x[v] / temperature) / sum;
+        CHECK(fabs(counts[v] - DRAWS * p) < 5 * sqrt(DRAWS * p * (1 - p)) + 1);
     }
+}
+
+static void check_few(const double *x, const sampled *s)
+{
+    int best = 0, second, kept = 0;
+    for (int v = 0; v < VOCABULARY; v++)
+        if (x[v] > x[best]) best = v;
     second = best == 0;
     for (int v = 0; v < VOCABULARY; v++)
         if (v != best && x[v] > x[second]) second = v;
@@ -355,7 +361,6 @@ static void check_frequencies(const double *x, const sampled *s)
     CHECK_NEAR(s->likeliest[best], 3, 0);
     CHECK_INT(kept, 2);
     CHECK(s->two[best] > 0 && s->two[second] > 0);
-    CHECK(s->cold[best] / 100 > s->hot[best] / DRAWS);
 }
 
 static void sample(void)
@@ -367,7 +372,9 @@ static void sample(void)
         if (sampling_begin(&r, self)) {
             sample_all(r.gpt, &one);
             const double *logits = clv_matrix_block(clv_gpt_logits(r.gpt)).data;
-            check_frequencies(logits + ROW * VOCABULARY, &one);
+            check_few(logits + ROW * VOCABULARY, &one);
+            check_frequencies(r.gpt, logits + ROW * VOCABULARY, 1);
+            check_frequencies(r.gpt, logits + ROW * VOCABULARY, 0.4);
         }
         run_end(&r);
         clv_grid_destroy(&self);
@@ -388,7 +395,7 @@ static void refused_on_grid(clv_grid *grid, const void *arg)
     double loss;
     run r;
     (void)arg;
-    if (!run_begin(&r, grid, &config, 64, &training)) return;
+    if (!run_begin(&r, grid, &config, 8, &training)) return;
     run_step(&r);
     r.text.fail_at = last ? r.text.reads + 1 : 0;
     CHECK_STATUS(clv_trainer_step(r.trainer, NULL), CLV_EIO);
@@ -398,6 +405,7 @@ static void refused_on_grid(clv_grid *grid, const void *arg)
     r.text.last_token = VOCABULARY;
     CHECK_STATUS(clv_gpt_evaluate(r.gpt, &r.source, NULL, NULL, &loss, &tokens), CLV_EARG);
     CHECK(strstr(clv_last_error(), "vocabulary") != NULL);
+    r.text.last_token = 0;
     run_step(&r);
     run_end(&r);
 

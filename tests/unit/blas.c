@@ -80,25 +80,37 @@ static void products(void)
         }
 }
 
-/* Exact leading dimensions, vectors in every direction, and ld of one row too short to matter. */
+/* Exact leading dimensions, vectors in every direction. */
 static void thin(void)
 {
     for (int r = 0; r < REALS; r++)
-        for (int64_t m = 1; m <= 3; m++)
-            for (int64_t n = 1; n <= 3; n++)
-                for (int64_t k = 0; k <= 3; k++)
-                    for (int form = 0; form < 4; form++) {
-                        bool ta = form & 1, tb = form & 2;
-                        vector a, b, c;
-                        clvi_fill(reals[r], 9, 2, &a);
-                        clvi_fill(reals[r], 9, 3, &b);
-                        clvi_fill(reals[r], 10, NAN, &c);
-                        clvi_gemm(reals[r], ta, tb, m, n, k, 1, &a, ta ? m : k, &b, tb ? k : n, 0,
-                                  &c, m == 1 ? 1 : n);
-                        for (int64_t i = 0; i < m * n; i++)
-                            CHECK_NEAR(clvi_get(reals[r], &c, i), 6.0 * (double)k, 0);
-                        CHECK(isnan(clvi_get(reals[r], &c, m * n)));
-                    }
+        for (int t = 0; t < 3 * 3 * 4 * 4; t++) {
+            int64_t m = 1 + t % 3, n = 1 + t / 3 % 3, k = t / 9 % 4;
+            bool ta = t / 36 & 1, tb = t / 36 & 2;
+            vector a, b, c;
+            clvi_fill(reals[r], 9, 2, &a);
+            clvi_fill(reals[r], 9, 3, &b);
+            clvi_fill(reals[r], 10, NAN, &c);
+            clvi_gemm(reals[r], ta, tb, m, n, k, 1, &a, ta ? m : k, &b, tb ? k : n, 0, &c, n);
+            for (int64_t i = 0; i < m * n; i++)
+                CHECK_NEAR(clvi_get(reals[r], &c, i), 6.0 * (double)k, 0);
+            CHECK(isnan(clvi_get(reals[r], &c, m * n)));
+        }
+}
+
+/* Where there is one row, its distance to the next does not matter. */
+static void one_row(void)
+{
+    const float a[3] = {1, 2, 3}, b[3] = {4, 5, 6};
+    for (int64_t ld = 0; ld < 4; ld++) {
+        float dot = NAN, outer[9], row[3];
+        clvi_gemm(CLV_F32, false, true, 1, 1, 3, 1, a, ld, b, ld, 0, &dot, ld);
+        CHECK(dot == 32);
+        clvi_gemm(CLV_F32, true, false, 3, 3, 1, 1, a, ld, b, ld, 0, outer, 3);
+        for (int i = 0; i < 9; i++) CHECK(outer[i] == a[i / 3] * b[i % 3]);
+        clvi_gemm(CLV_F32, false, false, 1, 3, 3, 1, a, ld, outer, 3, 0, row, ld);
+        for (int i = 0; i < 3; i++) CHECK(row[i] == 14 * b[i]);
+    }
 }
 
 /* Larger than every block of BLIS, with one thread and two: checked on sampled elements. */
@@ -190,10 +202,7 @@ static void width_rule(void)
 
 const check_case check_cases[] = {
     {"users choice", users_choice}, /* first: before BLIS starts here */
-    {"products", products},
-    {"thin", thin},
-    {"large", large},
-    {"description", description},
-    {"environment", environment},
-    {"width rule", width_rule},
-    {0}};
+    {"products", products},         {"thin", thin},
+    {"one row", one_row},           {"large", large},
+    {"description", description},   {"environment", environment},
+    {"width rule", width_rule},     {0}};
