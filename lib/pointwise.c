@@ -8,6 +8,8 @@
 #define CLVI_BODY "pointwise.inc"
 #include "clvi_twice.h"
 
+enum { FILL_PIECE = 16384 }; /* bytes */
+
 /* bf16 is stored, not computed with: each element passes through f32. */
 static void axpby_bf16(int64_t n, double a, const uint16_t *x, double b, uint16_t *y)
 {
@@ -50,9 +52,17 @@ void clvi_axpby_rows(clv_dtype dtype, int64_t m, int64_t n, double a, const void
         clvi_axpby(dtype, n, a, from + (size_t)(i * ldx) * size, b, to + (size_t)(i * ldy) * size);
 }
 
+/* What is filled is copied behind itself, twice as much each time while it stays in cache. */
 void clvi_fill(clv_dtype dtype, int64_t n, double value, void *y)
 {
-    for (int64_t i = 0; i < n; i++) clvi_set(dtype, y, i, value);
+    size_t size = clv_dtype_size(dtype), all = (size_t)(n > 0 ? n : 0) * size;
+    if (all == 0) return;
+    clvi_set(dtype, y, 0, value);
+    for (size_t done = size, next; done < all; done += next) {
+        next = done < FILL_PIECE ? done : FILL_PIECE;
+        if (next > all - done) next = all - done;
+        memcpy((char *)y + done, y, next);
+    }
 }
 
 double clvi_sum_squares(clv_dtype dtype, int64_t n, const void *x)
