@@ -5,10 +5,10 @@
 #include "clvi_exp.h"
 #include "clvi_lanes.h"
 
+#include <string.h>
+
 #define CLVI_BODY "pointwise.inc"
 #include "clvi_twice.h"
-
-enum { FILL_PIECE = 16384 }; /* bytes */
 
 /* bf16 is stored, not computed with: each element passes through f32. */
 static void axpby_bf16(int64_t n, double a, const uint16_t *x, double b, uint16_t *y)
@@ -52,16 +52,13 @@ void clvi_axpby_rows(clv_dtype dtype, int64_t m, int64_t n, double a, const void
         clvi_axpby(dtype, n, a, from + (size_t)(i * ldx) * size, b, to + (size_t)(i * ldy) * size);
 }
 
-/* What is filled is copied behind itself, twice as much each time while it stays in cache. */
 void clvi_fill(clv_dtype dtype, int64_t n, double value, void *y)
 {
-    size_t size = clv_dtype_size(dtype), all = (size_t)(n > 0 ? n : 0) * size;
-    if (all == 0) return;
-    clvi_set(dtype, y, 0, value);
-    for (size_t done = size, next; done < all; done += next) {
-        next = done < FILL_PIECE ? done : FILL_PIECE;
-        if (next > all - done) next = all - done;
-        memcpy((char *)y + done, y, next);
+    size_t size = clv_dtype_size(dtype);
+    if (n > 0) clvi_set(dtype, y, 0, value);
+    for (int64_t done = 1, more; done < n; done += more) { /* doubles what is there */
+        more = done < n - done ? done : n - done;
+        memcpy((char *)y + (size_t)done * size, y, (size_t)more * size);
     }
 }
 
