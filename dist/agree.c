@@ -40,20 +40,33 @@ static void nth_name(const char *names, int i, char *out, size_t size)
     snprintf(out, size, "%.*s", names ? (int)strcspn(names, ",") : 9, names ? names : "arguments");
 }
 
+/* An operation just started, with what its start returned: waits until it is done. */
+static clv_status finish(int code, const char *call, MPI_Request *request)
+{
+    clv_status status = clvi_mpi(code, call);
+    return status == CLV_OK ? clvi_wait(request) : status;
+}
+
+/* count elements of every process, in rank order, on all. */
+static clv_status gather(clv_grid *grid, const void *mine, int count, MPI_Datatype type, void *all)
+{
+    MPI_Request request;
+    int code = MPI_Iallgather(mine, count, type, all, count, type, clvi_grid_comm(grid), &request);
+    return finish(code, "MPI_Iallgather", &request);
+}
+
 /* Names the first rank whose value differs from rank 0's. */
 static clv_status report_difference(clv_grid *grid, const char *name, int64_t value)
 {
     int size = clv_grid_size(grid), other = 0;
     int64_t *all = calloc((size_t)size, sizeof *all);
-    clv_status status = clvi_fail(CLV_EMISMATCH, "processes disagree on %s", name);
-    MPI_Request request;
-    MPI_Iallgather(&value, 1, MPI_INT64_T, all ? all : MPI_IN_PLACE, all ? 1 : 0, MPI_INT64_T,
-                   clvi_grid_comm(grid), &request);
-    if (clvi_wait(&request) == CLV_OK && all) {
-        while (other < size - 1 && all[other] == all[0]) other++;
-        status = clvi_fail(CLV_EMISMATCH, "processes disagree on %s: rank 0 has %lld, rank %d %lld",
-                           name, (long long)all[0], other, (long long)all[other]);
-    }
+    clv_status status = all ? CLV_OK : clvi_fail(CLV_ENOMEM, "%d values", size);
+    CLVI_TRY(clv_grid_agree(grid, status));
+    CLVI_TRY(gather(grid, &value, 1, MPI_INT64_T, all));
+    while (other < size - 1 && all[other] == all[0]) other++;
+    status = clvi_fail(CLV_EMISMATCH, "processes disagree on %s: rank 0 has %lld, rank %d %lld",
+                       name, (long long)all[0], other, (long long)all[other]);
+done:
     free(all);
     return status;
 }
@@ -72,10 +85,9 @@ clv_status clvi_grid_same(clv_grid *grid, clv_status mine, const char *what, int
         send[2 + 2 * i] = ~values[i]; /* -v - 1: no overflow */
     }
     MPI_Request request;
-    clv_status status = clvi_mpi(
-        MPI_Iallreduce(send, top, length, MPI_INT64_T, MPI_MAX, clvi_grid_comm(grid), &request),
-        "MPI_Iallreduce");
-    if (status == CLV_OK) status = clvi_wait(&request);
+    int code =
+        MPI_Iallreduce(send, top, length, MPI_INT64_T, MPI_MAX, clvi_grid_comm(grid), &request);
+    clv_status status = finish(code, "MPI_Iallreduce", &request);
     if (status != CLV_OK) return status;
     if (-top[0] < size) return adopt(grid, (int)-top[0], mine);
     for (int i = 0; i < count; i++)
@@ -93,10 +105,9 @@ clv_status clv_grid_broadcast(clv_grid *grid, int root, void *data, size_t bytes
     for (size_t at = 0; at < bytes; at += PIECE) {
         MPI_Request request;
         int count = (int)(bytes - at < PIECE ? bytes - at : PIECE);
-        clv_status status = clvi_mpi(
-            MPI_Ibcast((char *)data + at, count, MPI_BYTE, root, clvi_grid_comm(grid), &request),
-            "MPI_Ibcast");
-        if (status == CLV_OK) status = clvi_wait(&request);
+        int code =
+            MPI_Ibcast((char *)data + at, count, MPI_BYTE, root, clvi_grid_comm(grid), &request);
+        clv_status status = finish(code, "MPI_Ibcast", &request);
         if (status != CLV_OK) return status;
     }
     return CLV_OK;
@@ -109,16 +120,13 @@ static clv_status sum_in_order(clv_grid *grid, int count, double values[])
     int size = clv_grid_size(grid);
     double *all = clvi_alloc((size_t)size * (size_t)count * sizeof *all);
     clv_status status = all ? CLV_OK : clvi_fail(CLV_ENOMEM, "%d x %d values", size, count);
-    if ((status = clv_grid_agree(grid, status)) == CLV_OK) {
-        MPI_Request request;
-        MPI_Iallgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, clvi_grid_comm(grid),
-                       &request);
-        status = clvi_wait(&request);
-        for (int i = 0; i < count; i++) {
-            values[i] = 0;
-            for (int r = 0; r < size; r++) values[i] += all[(int64_t)r * count + i];
-        }
+    CLVI_TRY(clv_grid_agree(grid, status));
+    CLVI_TRY(gather(grid, values, count, MPI_DOUBLE, all));
+    for (int i = 0; i < count; i++) {
+        values[i] = 0;
+        for (int r = 0; r < size; r++) values[i] += all[(int64_t)r * count + i];
     }
+done:
     clvi_free(all);
     return status;
 }
@@ -127,7 +135,7 @@ clv_status clv_grid_reduce(clv_grid *grid, clv_reduction op, int count, double v
 {
     if (op == CLV_SUM) return sum_in_order(grid, count, values);
     MPI_Request request;
-    MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, op == CLV_MIN ? MPI_MIN : MPI_MAX,
-                   clvi_grid_comm(grid), &request);
-    return clvi_wait(&request);
+    int code = MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE,
+                              op == CLV_MIN ? MPI_MIN : MPI_MAX, clvi_grid_comm(grid), &request);
+    return finish(code, "MPI_Iallreduce", &request);
 }

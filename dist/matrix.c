@@ -98,10 +98,10 @@ static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, i
                 status =
                     clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes for a %lld x %lld block",
                               clv_grid_rank(grid), bytes, (long long)block->m, (long long)block->n);
-        } else if (ld < block->n || (!data && bytes > 0)) {
-            status = clvi_fail(CLV_EARG, "rank %d: expected memory with ld >= %lld, found %s, %lld",
-                               clv_grid_rank(grid), (long long)block->n, data ? "some" : "NULL",
-                               (long long)ld);
+        } else if (ld < block->n || ld > INT32_MAX || (!data && bytes > 0)) {
+            status = clvi_fail(
+                CLV_EARG, "rank %d: expected memory with %lld <= ld < 2^31, found %s, %lld",
+                clv_grid_rank(grid), (long long)block->n, data ? "some" : "NULL", (long long)ld);
         } else {
             block->data = data;
             block->ld = ld;

@@ -155,7 +155,7 @@ static void scale(clv_dtype dtype, clv_block block, int64_t i, int64_t j, int64_
         if (beta == 0)
             clvi_fill(dtype, n, 0, row);
         else
-            clvi_axpby(dtype, n, 0, row, beta, row);
+            clvi_axpby(dtype, n, beta, row, 0, row);
     }
 }
 

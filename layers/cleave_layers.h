@@ -278,7 +278,8 @@ CLV_API clv_status clv_trainer_create(clv_gpt *gpt, const clv_source *source,
 CLV_API void clv_trainer_destroy(clv_trainer **trainer); /* Local */
 
 /* One step: sequences drawn by global sample index (the same on every grid), forward, backward,
- * update. Collective. */
+ * update. CLV_ENUMERIC when the loss, the gradients or the updated parameters are not finite: do
+ * not save then. Collective. */
 typedef struct {
     int64_t step; /* just done, from 1 */
     double loss, lr, grad_norm;

@@ -19,6 +19,9 @@ enum { CLVI_NAME_SIZE = 128 }; /* of a parameter, with its end */
 
 /* "NAME.PART" in buffer; CLV_ELIMIT where it does not fit. */
 clv_status clvi_name_join(char buffer[CLVI_NAME_SIZE], const char *name, const char *part);
+/* CLV_ENUMERIC unless every value is finite. Collective. */
+clv_status clvi_params_check_finite(clv_params *params);
+
 /* clv_params_add of "NAME.PART". */
 clv_status clvi_params_add_part(clv_params *params, const char *name, const char *part,
                                 clv_spec spec, double mean, double std, bool decay,

@@ -6,6 +6,7 @@
  * windows go through the model in batches; what lacks in the last batch is left out of its mean.
  */
 #include <clvi_layers.h>
+#include <math.h>
 
 clv_status clv_gpt_evaluate(clv_gpt *gpt, const clv_source *source,
                             void (*progress)(void *context, int64_t done, int64_t all),
@@ -32,6 +33,7 @@ clv_status clv_gpt_evaluate(clv_gpt *gpt, const clv_source *source,
         sum += mean * (double)count;
         if (progress) progress(progress_context, (w + count) * context, windows * context);
     }
+    CLVI_CHECK(isfinite(sum), CLV_ENUMERIC, "evaluate: expected a finite loss, found %g", sum);
     *loss = sum / (double)windows;
     *tokens = windows * context;
 done:

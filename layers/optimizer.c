@@ -185,6 +185,10 @@ clv_status clv_optimizer_step(clv_optimizer *optimizer, double lr, int64_t step,
     CLVI_CHECK(step >= 1, CLV_EARG, "optimizer: steps count from 1, found %lld", (long long)step);
     if (o->config.clip > 0 || grad_norm) CLVI_TRY(clv_params_grad_norm(o->params, &norm));
     if (grad_norm) *grad_norm = norm;
+    CLVI_CHECK(isfinite(norm), CLV_ENUMERIC,
+               "step %lld: expected finite gradients, found a norm of %g: the parameters stay as "
+               "they are",
+               (long long)step, norm);
 
     update_args args = {.config = &o->config, .lr = lr, .grad_scale = 1, .step = step};
     if (o->config.clip > 0 && norm > o->config.clip) args.grad_scale = o->config.clip / norm;

@@ -161,18 +161,32 @@ void clv_params_zero_grad(clv_params *params)
     for (int i = 0; i < params->count; i++) clv_matrix_fill(params->list[i]->grad, 0);
 }
 
-clv_status clv_params_grad_norm(clv_params *params, double *norm)
+/* The Euclidean norm of all values or gradients together, each element counted once. */
+static clv_status norm_of(clv_params *params, bool of_grads, double *norm)
 {
     double squares = 0;
     for (int i = 0; i < params->count; i++) {
-        const clv_matrix *grad = params->list[i]->grad;
-        clv_dtype dtype = clv_matrix_spec(grad).dtype;
-        clv_block block = clv_matrix_block(grad);
-        if (!clvi_matrix_is_first_copy(grad)) continue;
+        const clv_matrix *x = of_grads ? params->list[i]->grad : params->list[i]->value;
+        clv_dtype dtype = clv_matrix_spec(x).dtype;
+        clv_block block = clv_matrix_block(x);
+        if (!clvi_matrix_is_first_copy(x)) continue;
         for (int64_t row = 0; row < block.m; row++)
             squares += clvi_sum_squares(dtype, block.n, clvi_at(block, dtype, row, 0));
     }
     clv_status status = clv_grid_reduce(params->grid, CLV_SUM, 1, &squares);
     *norm = sqrt(squares);
     return status;
+}
+
+clv_status clv_params_grad_norm(clv_params *params, double *norm)
+{
+    return norm_of(params, true, norm);
+}
+
+clv_status clvi_params_check_finite(clv_params *params)
+{
+    double norm = 0;
+    clv_status status = norm_of(params, false, &norm);
+    if (status != CLV_OK || isfinite(norm)) return status;
+    return clvi_fail(CLV_ENUMERIC, "expected finite parameters, found a norm of %g", norm);
 }

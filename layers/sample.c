@@ -78,6 +78,8 @@ clv_status clv_gpt_sample(clv_gpt *gpt, int64_t row, double temperature, int top
     CLVI_CHECK(temperature >= 0 && isfinite(temperature), CLV_EARG,
                "sample: expected a temperature of at least 0, found %g", temperature);
     CLVI_TRY(gather_row(logits, row, x));
+    for (int64_t i = 0; i < n; i++)
+        CLVI_CHECK(isfinite(x[i]), CLV_ENUMERIC, "sample: expected finite logits, found %g", x[i]);
     if (temperature == 0) {
         *id = (int32_t)likeliest(n, x);
     } else {

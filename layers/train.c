@@ -107,8 +107,13 @@ clv_status clv_trainer_step(clv_trainer *trainer, clv_step_report *report)
     CLVI_TRY(clvi_batch_load(t->gpt, &t->source, t->starts));
     clv_params_zero_grad(clv_gpt_params(t->gpt));
     CLVI_TRY(clv_gpt_forward(t->gpt, &done.loss));
+    CLVI_CHECK(isfinite(done.loss), CLV_ENUMERIC,
+               "step %lld: expected a finite loss, found %g: the training has diverged (a lower "
+               "learning rate, a longer warm-up or clipping may help)",
+               (long long)step, done.loss);
     CLVI_TRY(clv_gpt_backward(t->gpt));
     CLVI_TRY(clv_optimizer_step(t->optimizer, done.lr, step, &done.grad_norm));
+    CLVI_TRY(clvi_params_check_finite(clv_gpt_params(t->gpt)));
     t->position.step = step;
     t->position.sample += (uint64_t)sequences;
     if (report) *report = done;

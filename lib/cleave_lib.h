@@ -40,6 +40,7 @@ typedef enum {
     CLV_ECORRUPT,     /* a checksum differs, or a file is incomplete           */
     CLV_ENOTFOUND,    /* a name, file or checkpoint does not exist             */
     CLV_EUNSUPPORTED, /* valid, but this build or backend cannot do it         */
+    CLV_ENUMERIC,     /* a loss, gradient or parameter is infinite or NaN      */
     CLV_STATUS_COUNT  /* number of codes; not a status                         */
 } clv_status;
 

@@ -33,6 +33,7 @@ static const char *const names[] = {
     [CLV_ECORRUPT] = "corrupt data",
     [CLV_ENOTFOUND] = "not found",
     [CLV_EUNSUPPORTED] = "not supported here",
+    [CLV_ENUMERIC] = "infinite or not a number",
 };
 _Static_assert(sizeof names / sizeof *names == CLV_STATUS_COUNT, "every status has a name");
 
