@@ -430,6 +430,28 @@ static void refused(void)
     check_on_grids(refused_on_grid, NULL);
 }
 
+/* A rate that overflows within a few steps: an error, the same on every rank, and no update with a
+ * loss or a gradient that is not a number. */
+static void diverges(void)
+{
+    clv_grid *grid = NULL;
+    clv_gpt_config config = config_of(CLV_F32);
+    clv_train_config wild = {.optimizer = {.kind = CLV_SGD}, .schedule = {.peak = 1e30}, .seed = 1};
+    run r;
+    clv_status status = CLV_OK;
+    CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, "", &grid));
+    if (run_begin(&r, grid, &config, SEQUENCES, &wild)) {
+        for (int i = 0; i < STEPS && status == CLV_OK; i++)
+            status = clv_trainer_step(r.trainer, NULL);
+        CHECK_INT(status, CLV_ENUMERIC);
+        int32_t id = 0;
+        CHECK_OK(clv_gpt_forward(r.gpt, NULL));
+        CHECK_STATUS(clv_gpt_sample(r.gpt, 0, 1, 0, 1, 1, &id), CLV_ENUMERIC);
+    }
+    run_end(&r);
+    clv_grid_destroy(&grid);
+}
+
 const check_case check_cases[] = {{"losses in f32", losses_f32},
                                   {"losses in f64", losses_f64},
                                   {"losses with SGD, SwiGLU and RMS norm", losses_sgd},
@@ -437,4 +459,5 @@ const check_case check_cases[] = {{"losses in f32", losses_f32},
                                   {"evaluate", evaluate},
                                   {"sample", sample},
                                   {"refused", refused},
+                                  {"diverges", diverges},
                                   {0}};
