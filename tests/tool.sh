@@ -220,6 +220,7 @@ if [ "$(id -u)" != 0 ]; then
     mkdir unlisted && chmod 300 unlisted
     # shellcheck disable=SC2086
     bad 1 'unlisted: cannot list' 2 train --data text --steps 2 $tiny --save unlisted
+    chmod 700 unlisted
 fi
 
 # ---- Bad checkpoints ----
