@@ -105,6 +105,8 @@ good "version" 0 --version
 good "help of train" 2 train --help
 check "help: once, not once a rank" [ "$(grep -c '^Usage' out)" = 1 ]
 check "help names every option" holds '--save-every N .*\[0\]'
+check "help: ranges of the means" [ "$(grep -c '^  --beta[12] .*in \[0, 1)' out)" = 2 ]
+check "help: the default warm-up" holds '--warmup N .*tenth of --steps'
 
 # shellcheck disable=SC2086
 good "train" 2 train --data text --steps 4 $tiny --save run --save-every 2 --seed 1 --dtype f32 --json
@@ -118,7 +120,12 @@ good "resume on another grid" 4 train --grid row=2,col=2 --data text --resume ru
 check "resume: begins after the newest" holds '"step": 5,'
 check "resume: saves where it came from" [ -f run/step-00000006.h5 ]
 good "resume a run that is done" 1 train --data text --resume run --steps 6 --json
-check "resume: says that nothing is to do" holds nothing_to_do
+check "resume: says that nothing is to do" holds '"nothing_to_do", "saved_step": 6, "steps": 6, "file": "run/'
+# shellcheck disable=SC2086
+good "a short run" 1 train --data text --steps 10 $tiny --json
+check "a short run: warms up and comes down to a tenth" holds '"step": 10, .*"lr": 0\.0001[0,]'
+# shellcheck disable=SC2086
+good "a run of two steps" 1 train --data text --steps 2 $tiny --json
 good "eval" 3 eval --grid col=3 --load run --data text --json
 check "eval: loss and tokens" holds '"loss": .*"tokens": '
 good "generate" 0 generate --load run --prompt 'The ' --tokens 20 --seed 3 --json
@@ -133,6 +140,42 @@ check "inspect: step" holds '"step": 6'
 good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
 good "doctor" 2 doctor --json
+
+# Bytes are those of the rank that receives most, foretold and measured.
+uneven="-m 5 -n 6 -k 4 --grid row=3 --layout-a row|- --layout-b row|- --layout-c row|- --repeat 1 --json"
+# shellcheck disable=SC2086
+good "bench: the plan" 3 bench gemm $uneven --plan
+grep -o '"bytes_per_rank": [0-9]*' out >one
+# shellcheck disable=SC2086
+good "bench: measured" 3 bench gemm $uneven
+grep -o '"bytes_per_rank": [0-9]*' out >two
+check "bench: the bytes of the plan are those received" cmp -s one two
+
+# One run at a time saves into a folder; the lock ends with the process, however that ends.
+# shellcheck disable=SC2086
+"$CLEAVE" train --data text --steps 1000000 $tiny --save busy --log-every 1 >long 2>err &
+long=$!
+i=0
+while [ ! -s long ] && [ $i -lt 100 ]; do
+    sleep 0.05
+    i=$((i + 1))
+done
+# shellcheck disable=SC2086
+bad 1 '--save: expected .*no other run .*busy' 2 train --data text --steps 2 $tiny --save busy --json
+kill -9 $long
+wait $long 2>/dev/null
+# shellcheck disable=SC2086
+good "a folder whose run was killed" 2 train --data text --steps 2 $tiny --save busy
+
+# A run that diverges ends with an error and saves nothing of that.
+wild="--optimizer sgd --lr 1000 --warmup 0 --weight-decay 1000 --clip 0"
+# shellcheck disable=SC2086
+run 2 train --data text --steps 40 $tiny $wild --save wild --save-every 1 --json
+check "diverging: exit status 1" [ $code = 1 ]
+check "diverging: says what is not finite" grep -q 'finite' err
+check "diverging: only finite steps are saved" [ "$(grep -c '"event": "save"' out)" = \
+    "$(grep -c '"loss": [-0-9.e+]*, .*"grad_norm": [-0-9.e+]*}' out)" ]
+bad 1 'finite' 2 eval --load wild --data text --json
 
 # ---- Bad words ----
 
@@ -152,7 +195,10 @@ bad 2 '--data: expected FILE..., found --steps' 0 train --data --steps 5
 bad 2 'expected --load PATH, found none' 0 eval --data text --json
 bad 2 'expected PATH, found none' 0 inspect
 bad 2 'found "more"' 0 verify run more
-bad 2 '--prompt: expected at least one byte' 0 generate --load run --prompt ''
+bad 2 '--prompt: expected TEXT, found ""' 0 generate --load run --prompt ''
+bad 2 '--save: expected DIR, found ""' 2 train --data text --save ''
+bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
+bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 
 # ---- Bad grids, sizes and data ----
 
@@ -162,6 +208,7 @@ bad 1 'expected NAME=SIZE' 2 train --grid row --data text
 bad 1 'row.*twice' 2 train --grid row=2,row=1 --data text
 bad 1 '--heads: expected a divisor of the width 128, found 3' 2 train --data text --heads 3 --json
 bad 1 'does not fit: expected at most .* found at least' 2 train --data text --width 1048576 --layers 1000
+bad 1 'matrices do not fit: expected at most .* found at least' 2 bench gemm -m 1000000000 -n 1000000000 -k 1 --json
 bad 1 'absent' 2 train --data text absent --json
 bad 1 'run' 2 train --data run
 : >empty
@@ -170,6 +217,10 @@ bad 1 'expected.*found' 2 eval --load run --data empty --json
 if [ "$(id -u)" != 0 ]; then
     cp text secret && chmod 000 secret
     bad 1 'secret' 2 train --data secret
+    mkdir unlisted && chmod 300 unlisted
+    # shellcheck disable=SC2086
+    bad 1 'unlisted: cannot list' 2 train --data text --steps 2 $tiny --save unlisted
+    chmod 700 unlisted
 fi
 
 # ---- Bad checkpoints ----
@@ -186,6 +237,7 @@ bad 1 '--dtype: expected f32 as in run/.*, found f64' 2 train --data text --resu
 bad 1 '--seed: expected 1 as in run/.*, found 2' 2 train --data text --resume run --seed 2
 bad 1 '--optimizer: expected adamw as in run/.*, found sgd' 2 train --data text --resume run --optimizer sgd
 bad 1 '--layers: expected 1 as in run/.*, found 2' 3 eval --data text --load run --layers 2 --json
+bad 1 '--steps: expected at least 6, .*run/step-00000006.h5, found 5' 2 train --data text --resume run --steps 5 --json
 # shellcheck disable=SC2086
 bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
 # shellcheck disable=SC2086

@@ -28,6 +28,10 @@ enum { LIMIT, CLEAVE, SCALAPACK, CONTENDERS };
 enum { A, B, C, OPERANDS };
 
 typedef struct {
+    int64_t m, n, k;
+} extents;
+
+typedef struct {
     const char *name;
     clv_grid *grid;
     clv_matrix *matrices[OPERANDS];
@@ -60,19 +64,71 @@ static clv_layout default_layout(const clv_grid *grid)
     return layout;
 }
 
-/* Matrices for C[m,n] = op(A)[m,k] op(B)[k,n]; layouts as text, NULL for the rule above. Collective
- * over comm. */
-static clv_status open_matrices(const bench_args *args, int64_t m, int64_t n, int64_t k,
-                                const char *const layouts[], contender *c)
+/* C[m,n] = op(A)[m,k] op(B)[k,n]; layouts as text, NULL for the rule above. */
+static clv_status describe(const bench_args *args, extents e, const clv_grid *grid,
+                           const char *const layouts[], clv_spec specs[])
 {
     clv_status status = CLV_OK;
-    clv_spec specs[OPERANDS] = {{.m = m, .n = k}, {.m = k, .n = n}, {.m = m, .n = n}};
-    if (args->trans_a) specs[A] = (clv_spec){.m = k, .n = m};
-    if (args->trans_b) specs[B] = (clv_spec){.m = n, .n = k};
+    specs[A] = args->trans_a ? (clv_spec){.m = e.k, .n = e.m} : (clv_spec){.m = e.m, .n = e.k};
+    specs[B] = args->trans_b ? (clv_spec){.m = e.n, .n = e.k} : (clv_spec){.m = e.k, .n = e.n};
+    specs[C] = (clv_spec){.m = e.m, .n = e.n};
     for (int i = 0; i < OPERANDS; i++) {
         specs[i].dtype = args->dtype;
-        specs[i].layout = default_layout(c->grid);
-        if (layouts[i]) TRY(clv_layout_parse(c->grid, layouts[i], &specs[i].layout));
+        specs[i].layout = default_layout(grid);
+        if (layouts[i]) TRY(clv_layout_parse(grid, layouts[i], &specs[i].layout));
+    }
+done:
+    return status;
+}
+
+/* Of the limit's product here: this process's block of C, and as much of k as leaves each its
+ * part of the work. */
+static extents share(const clv_grid *grid, clv_spec c, int64_t k)
+{
+    clv_block block = clv_spec_block(grid, c, clv_grid_rank(grid));
+    clv_axes cut = clv_order_set(c.layout.rows) | clv_order_set(c.layout.cols);
+    int64_t same = 1; /* processes that hold this block */
+    for (int axis = 0; axis < clv_grid_naxes(grid); axis++)
+        if (!(cut >> axis & 1)) same *= clv_grid_axis(grid, axis).size;
+    return (extents){block.m, block.n, (k + same - 1) / same};
+}
+
+static double bytes_of(double m, double n, clv_dtype dtype)
+{
+    return m * n * (double)clv_dtype_size(dtype);
+}
+
+/* Before anything is allocated: whether all contenders' matrices fit, side by side; ScaLAPACK's
+ * taken to be cut as Cleave's. Collective. */
+static clv_status check_room(const bench_args *args, clv_grid *grid)
+{
+    clv_spec specs[OPERANDS];
+    extents whole = {args->m, args->n, args->k};
+    clv_status status = describe(args, whole, grid, args->layouts, specs);
+    if (status != CLV_OK) return status;
+    double bytes = 0;
+    for (int i = 0; i < OPERANDS; i++) {
+        clv_block block = clv_spec_block(grid, specs[i], clv_grid_rank(grid));
+        bytes += bytes_of((double)block.m, (double)block.n, args->dtype);
+    }
+    if (!args->plan) {
+        extents e = share(grid, specs[C], args->k);
+        double m = (double)e.m, n = (double)e.n, k = (double)e.k;
+        if (args->against == AGAINST_SCALAPACK) bytes *= 2;
+        bytes +=
+            bytes_of(m, k, args->dtype) + bytes_of(k, n, args->dtype) + bytes_of(m, n, args->dtype);
+    }
+    return room_for(grid, "the matrices do", bytes);
+}
+
+/* Collective over the contender's grid. */
+static clv_status open_matrices(const bench_args *args, extents e, const char *const layouts[],
+                                contender *c)
+{
+    clv_status status;
+    clv_spec specs[OPERANDS];
+    TRY(describe(args, e, c->grid, layouts, specs));
+    for (int i = 0; i < OPERANDS; i++) {
         clv_layout_format(c->grid, specs[i].layout, c->layouts[i], sizeof c->layouts[i]);
         TRY(clv_matrix_create(c->grid, specs[i], &c->matrices[i]));
         TRY(clv_matrix_fill_normal(c->matrices[i], 1, (uint64_t)i, 0, 1));
@@ -100,25 +156,20 @@ static clv_status open_cleave(const bench_args *args, contender *c)
 {
     clv_status status;
     TRY(clv_grid_create_text(MPI_COMM_WORLD, args->grid, &c->grid));
-    TRY(open_matrices(args, args->m, args->n, args->k, args->layouts, c));
+    TRY(check_room(args, c->grid));
+    TRY(open_matrices(args, (extents){args->m, args->n, args->k}, args->layouts, c));
     TRY(plan_contender(args, CLV_BACKEND_AUTO, c));
 done:
     return status;
 }
 
-/* This process's share: its block of C, and as much of k as leaves each its part of the work. */
 static clv_status open_limit(const bench_args *args, const contender *whole, contender *c)
 {
     clv_status status;
     static const char *const alone[OPERANDS];
-    clv_block block = clv_matrix_block(whole->matrices[C]);
-    clv_layout layout = clv_matrix_spec(whole->matrices[C]).layout;
-    clv_axes cut = clv_order_set(layout.rows) | clv_order_set(layout.cols);
-    int64_t same = 1; /* processes that hold this block */
-    for (int axis = 0; axis < clv_grid_naxes(whole->grid); axis++)
-        if (!(cut >> axis & 1)) same *= clv_grid_axis(whole->grid, axis).size;
+    extents e = share(whole->grid, clv_matrix_spec(whole->matrices[C]), args->k);
     TRY(clv_grid_create_text(MPI_COMM_SELF, NULL, &c->grid));
-    TRY(open_matrices(args, block.m, block.n, (args->k + same - 1) / same, alone, c));
+    TRY(open_matrices(args, e, alone, c));
     TRY(plan_contender(args, CLV_BACKEND_AUTO, c));
 done:
     return clv_grid_agree(whole->grid, status);
@@ -129,7 +180,7 @@ static clv_status try_scalapack(const bench_args *args, const char *grid,
 {
     clv_status status;
     TRY(clv_grid_create_text(MPI_COMM_WORLD, grid, &c->grid));
-    TRY(open_matrices(args, args->m, args->n, args->k, layouts, c));
+    TRY(open_matrices(args, (extents){args->m, args->n, args->k}, layouts, c));
     TRY(plan_contender(args, CLV_BACKEND_SCALAPACK, c));
 done:
     if (status != CLV_OK) close_contender(c);
@@ -252,13 +303,15 @@ static clv_status show_plan(const bench *b)
 {
     const clv_plan *plan = b->contenders[CLEAVE].plan;
     char *text = NULL;
-    clv_status status = plan_text(plan, &text);
+    double bytes[] = {(double)clv_plan_bytes(plan)};
+    clv_status status = clv_grid_reduce(b->contenders[CLEAVE].grid, CLV_MAX, 1, bytes);
+    if (status == CLV_OK) status = plan_text(plan, &text);
     if (status == CLV_OK) {
         show_question(b);
         output_text("%s", text);
         json_t *object = question(b);
         json_object_update_new(object, json_pack("{s:s,s:I,s:o}", "plan", text, "bytes_per_rank",
-                                                 (json_int_t)clv_plan_bytes(plan), "seconds",
+                                                 (json_int_t)bytes[0], "seconds",
                                                  output_number(clv_plan_seconds(plan))));
         output_json("o", object);
     }

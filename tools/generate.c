@@ -128,9 +128,5 @@ int cmd_generate(int argc, char **argv)
     };
     args.model.options = options;
     int code = options_parse(&about, options, argc, argv);
-    if (code != OPTIONS_RUN) return code;
-    if (*args.prompt) return tool_run(generate, &args);
-    tool_fail(CLV_EARG, "--prompt: expected at least one byte to begin with, found none");
-    tool_report();
-    return 2;
+    return code == OPTIONS_RUN ? tool_run(generate, &args) : code;
 }

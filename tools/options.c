@@ -115,6 +115,7 @@ static clv_status read_value(option *o, const char *word)
     case OPTION_CHOICE:
         return read_choice(o, word);
     case OPTION_TEXT:
+        if (!*word) return wrong(o, o->argument, word);
         *(const char **)o->value = word;
         return CLV_OK;
     case OPTION_FLAG:

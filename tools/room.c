@@ -49,40 +49,57 @@ static double host_number(void)
     return (double)(hash >> (64 - HOST_BITS));
 }
 
-clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes)
+/* The sum of the ranks' values on this rank's node, and the number of nodes. Collective. */
+static clv_status sum_on_node(clv_grid *grid, double value, double *sum, int *nodes)
 {
     int size = clv_grid_size(grid), rank = clv_grid_rank(grid);
-    double *hosts = calloc((size_t)size, sizeof *hosts);
+    double *hosts = calloc(2 * (size_t)size, sizeof *hosts), *values = hosts ? hosts + size : NULL;
     clv_status status =
         hosts ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for the names of %d hosts", size);
-    *neighbours = *nodes = 0;
+    *sum = *nodes = 0;
     TRY(clv_grid_agree(grid, status));
     hosts[rank] = host_number();
-    TRY(clv_grid_reduce(grid, CLV_SUM, size, hosts));
+    values[rank] = value;
+    TRY(clv_grid_reduce(grid, CLV_SUM, 2 * size, hosts));
     for (int r = 0; r < size; r++) {
         int earlier = 0;
         for (int q = 0; q < r; q++) earlier += hosts[q] == hosts[r];
         *nodes += !earlier;
-        *neighbours += hosts[r] == hosts[rank];
+        if (hosts[r] == hosts[rank]) *sum += values[r];
     }
 done:
     free(hosts);
     return status;
 }
 
-clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences, bool training)
+clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes)
+{
+    double ranks;
+    clv_status status = sum_on_node(grid, 1, &ranks, nodes);
+    *neighbours = (int)ranks;
+    return status;
+}
+
+clv_status room_for(clv_grid *grid, const char *what, double bytes)
 {
     static const double gib = 1 << 30;
-    int neighbours, nodes;
-    clv_status status = room_neighbours(grid, &neighbours, &nodes);
+    double needed, memory = machine_memory();
+    int nodes;
+    clv_status status = sum_on_node(grid, bytes, &needed, &nodes);
     if (status != CLV_OK) return status;
-    double needed = neighbours * bytes_per_rank(grid, model, sequences, training);
-    double worst[] = {needed / machine_memory()};
+    double worst[] = {needed / memory};
     status = clv_grid_reduce(grid, CLV_MAX, 1, worst);
     if (status == CLV_OK && worst[0] > 1)
         status = tool_fail(CLV_ELIMIT,
-                           "the model does not fit: expected at most %.1f GiB, the memory of this "
-                           "machine, found at least %.1f GiB for %.0f parameters",
-                           machine_memory() / gib, needed / gib, parameters_of(model));
+                           "%s not fit: expected at most %.1f GiB, the memory of this machine, "
+                           "found at least %.1f GiB",
+                           what, memory / gib, needed / gib);
     return status;
+}
+
+clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences, bool training)
+{
+    char what[80];
+    snprintf(what, sizeof what, "the model of %.0f parameters does", parameters_of(model));
+    return room_for(grid, what, bytes_per_rank(grid, model, sequences, training));
 }

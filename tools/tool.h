@@ -230,6 +230,8 @@ void model_close(model *m);
  * allocated. training: with gradients and optimizer state. Collective. */
 clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t sequences,
                       bool training);
+/* The same for `bytes` of each rank, which may differ; what: "the matrices do". Collective. */
+clv_status room_for(clv_grid *grid, const char *what, double bytes);
 /* Ranks on this rank's node, and nodes. Collective. */
 clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes);
 

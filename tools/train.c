@@ -5,6 +5,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <math.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VOCABULARY = 256, LINES = 30 };
+enum { VOCABULARY = 256, LINES = 30, WARMUP = 20 };
 
 typedef struct {
     record record; /* what was asked for, and after a resume what the file adds */
@@ -35,6 +36,7 @@ typedef struct {
     char *from; /* the checkpoint resumed, or NULL          */
     char *home; /* the folder it lies in, or NULL           */
     char *dir;  /* where checkpoints go, or NULL            */
+    int lock;   /* on that folder, rank 0's; or -1          */
 } training;
 
 static const manual about = {
@@ -76,37 +78,56 @@ static bool same_folder(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Whether something can be made in the folder, or in the nearest above it that exists; else errno
- * says why. Only trying tells: root may write anywhere, but not in every file system. */
-static bool can_write(const char *folder)
+/* mkdir -p; errno says why not. */
+static bool make_folder(const char *folder)
 {
-    char probe[4096];
-    struct stat info;
-    char *copy = strdup(folder), *at = copy;
-    while (at && stat(at, &info) && errno == ENOENT && strcmp(at, ".") && strcmp(at, "/"))
-        at = dirname(at);
-    snprintf(probe, sizeof probe, "%s/.cleave-XXXXXX", at ? at : ".");
-    bool made = mkdtemp(probe) != NULL;
-    if (made) rmdir(probe);
-    free(copy);
+    bool made = true;
+    char *part = strdup(folder);
+    for (char *end = part; made && end && *end;) {
+        end += 1 + strcspn(end + 1, "/");
+        char slash = *end;
+        *end = '\0';
+        made = mkdir(part, 0777) == 0 || errno == EEXIST;
+        *end = slash;
+    }
+    free(part);
     return made;
 }
 
+/* The folder belongs to this run until the process ends, however it ends: the kernel drops the
+ * lock, and the file that carries it stays. Where a file system has no locks, nothing protects. */
+static clv_status lock_folder(const char *folder, int *lock)
+{
+    char file[4096];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    snprintf(file, sizeof file, "%s/.lock", folder);
+    if (make_folder(folder) && access(folder, W_OK | X_OK) == 0)
+        *lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*lock < 0)
+        return tool_fail(CLV_EIO, "--save: expected a folder that can be written, found %s: %s",
+                         folder, strerror(errno));
+    if (fcntl(*lock, F_OFD_SETLK, &whole) && (errno == EAGAIN || errno == EACCES))
+        return tool_fail(CLV_EIO,
+                         "--save: expected a folder that no other run saves into, found one "
+                         "saving into %s",
+                         folder);
+    return CLV_OK;
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
- * checkpoints lie in it. Collective. */
-static clv_status check_folder(const training *t)
+ * checkpoints lie in it or come into it. Collective. */
+static clv_status take_folder(training *t)
 {
     char *newest = NULL;
     clv_status status = CLV_OK;
     if (!t->dir) return status;
-    if (tool.rank == 0 && !can_write(t->dir))
-        status = tool_fail(CLV_EIO, "--save: expected a folder that can be written, found %s: %s",
-                           t->dir, strerror(errno));
+    if (tool.rank == 0) status = lock_folder(t->dir, &t->lock);
     status = clv_grid_agree(t->grid, status);
     double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
     if (status == CLV_OK) status = clv_grid_reduce(t->grid, CLV_MAX, 1, ours);
     if (status != CLV_OK || ours[0] > 0) return status;
-    if (clv_checkpoint_resolve(t->grid, t->dir, &newest) != CLV_OK) return CLV_OK;
+    status = clv_checkpoint_resolve(t->grid, t->dir, &newest);
+    if (status != CLV_OK) return status == CLV_ENOTFOUND ? CLV_OK : status;
     status =
         tool_fail(CLV_EARG,
                   "--save: expected a folder without checkpoints, found %s: --resume %s goes on "
@@ -116,10 +137,28 @@ static clv_status check_folder(const training *t)
     return status;
 }
 
+static clv_status resume_record(training *t, train_args *args)
+{
+    record *r = &args->record;
+    clv_status status = record_resume(args->resume, args->options, r, &t->from);
+    if (status == CLV_OK && r->position.step > r->schedule.steps)
+        status = tool_fail(CLV_EARG,
+                           "--steps: expected at least %" PRId64 ", the step of %s, found %" PRId64,
+                           r->position.step, t->from, r->schedule.steps);
+    return status;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static clv_status settle_record(training *t, train_args *args)
 {
     record *r = &args->record;
-    if (args->resume) return record_resume(args->resume, args->options, r, &t->from);
+    clv_schedule *s = &r->schedule;
+    if (args->resume) return resume_record(t, args);
+    if (s->warmup < 0) s->warmup = least(WARMUP, s->steps / 10);
     if (r->model.width % r->model.heads)
         return tool_fail(CLV_EARG,
                          "--heads: expected a divisor of the width %" PRId64 ", found %" PRId64,
@@ -139,10 +178,10 @@ static clv_status prepare(training *t, train_args *args)
     TRY(tool_grid(args->grid, r->batch, &t->grid));
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
-    TRY(check_folder(t));
     TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
     t->source = tool_source(t->text);
     TRY(room_check(t->grid, &r->model, r->batch, true));
+    TRY(take_folder(t));
     TRY(clv_gpt_create(t->grid, &r->model, r->batch, &t->gpt));
     clv_train_config config = {r->optimizer, r->schedule, r->position.seed};
     TRY(clv_trainer_create(t->gpt, &t->source, &config, &t->trainer));
@@ -216,11 +255,12 @@ static clv_status advance(training *t, progress *p)
     double started = tool_seconds();
     TRY(clv_trainer_step(t->trainer, &step));
     report(&step, tokens, tool_seconds() - started, p);
-    if (!isfinite(step.loss))
-        return tool_fail(CLV_EARG,
-                         "step %" PRId64 ": expected a finite loss, found %g: a smaller --lr or a "
-                         "--clip may help; nothing was saved since the last checkpoint",
-                         step.step, step.loss);
+    if (!isfinite(step.loss) || !isfinite(step.grad_norm))
+        return tool_fail(CLV_ELIMIT,
+                         "step %" PRId64 ": expected a finite loss and gradient norm, found %g and "
+                         "%g: a smaller --lr or a --clip may help; nothing was saved since the "
+                         "last checkpoint",
+                         step.step, step.loss, step.grad_norm);
     if (!t->dir || (step.step != t->record.schedule.steps && (!every || step.step % every)))
         return CLV_OK;
     progress_end(p);
@@ -234,10 +274,11 @@ static clv_status run(training *t)
     clv_status status = CLV_OK;
     int64_t step = t->record.position.step, steps = t->record.schedule.steps;
     int64_t every = t->args->log_every ? t->args->log_every : (steps - step) / LINES + 1;
-    if (step >= steps) {
+    if (step == steps) {
         output_text("nothing to do: %s is at step %" PRId64 ", and --steps is %" PRId64 "\n",
                     t->from, step, steps);
-        output_json("{s:s, s:I}", "event", "nothing_to_do", "at_step", (json_int_t)step);
+        output_json("{s:s, s:I, s:I, s:s}", "event", "nothing_to_do", "saved_step",
+                    (json_int_t)step, "steps", (json_int_t)steps, "file", t->from);
         return CLV_OK;
     }
     announce(t);
@@ -249,13 +290,14 @@ static clv_status run(training *t)
 
 static clv_status train(void *args)
 {
-    training t = {.args = args};
+    training t = {.args = args, .lock = -1};
     clv_status status = prepare(&t, args);
     if (status == CLV_OK) status = run(&t);
     clv_trainer_destroy(&t.trainer);
     clv_gpt_destroy(&t.gpt);
     clv_text_close(&t.text);
     clv_grid_destroy(&t.grid);
+    if (t.lock >= 0) close(t.lock);
     free(t.from);
     free(t.home);
     free(t.dir);
@@ -264,7 +306,7 @@ static clv_status train(void *args)
 
 int cmd_train(int argc, char **argv)
 {
-    train_args args = {.record = {.schedule.final = -1, .optimizer.eps = 1e-8}};
+    train_args args = {.record = {.schedule = {.final = -1, .warmup = -1}, .optimizer.eps = 1e-8}};
     record *r = &args.record;
     clv_optimizer_config *o = &r->optimizer;
     clv_schedule *s = &r->schedule;
@@ -280,13 +322,15 @@ int cmd_train(int argc, char **argv)
         opt_heading("Optimizer:"),
         opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
-        opt_int("warmup", "N", &s->warmup, "20", 0, 1e12, "steps in which it rises from 0"),
+        opt_int("warmup", "N", &s->warmup, NULL, 0, 1e12,
+                "steps in which it rises from 0 (20, or a tenth of --steps if that is less)"),
         opt_real("final-lr", "X", &s->final, NULL, 0, 1e3, "at the last step (a tenth of --lr)"),
-        opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients"),
-        opt_real("beta2", "X", &o->beta2, "0.95", 0, 1, "adamw's mean of squared gradients"),
+        opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients, in [0, 1)"),
+        opt_real("beta2", "X", &o->beta2, "0.95", 0, 1,
+                 "adamw's mean of squared gradients, in [0, 1)"),
         opt_real("weight-decay", "X", &o->weight_decay, "0.1", 0, 1e3, "of matrices"),
         opt_real("clip", "X", &o->clip, "1", 0, 1e9, "largest norm of all gradients; 0: any"),
-        opt_real("momentum", "X", &o->momentum, "0.9", 0, 1, "of sgd"),
+        opt_real("momentum", "X", &o->momentum, "0.9", 0, 1, "of sgd, in [0, 1)"),
         opt_heading("Output:"),
         opt_text("save", "DIR", &args.save, NULL, "folder of checkpoints (that of --resume)"),
         opt_int("save-every", "N", &args.save_every, "0", 0, 1e12, "steps; 0: at the end only"),
