@@ -36,7 +36,7 @@ result() {
         scalapack_gflops bytes_per_rank seconds; do
         check "$1: key $key" grep -q "\"$key\": " out
     done
-    check "$1: fraction" between fraction 0 1.5
+    check "$1: fraction" between fraction 0 10
     check "$1: ScaLAPACK" between scalapack_gflops 0 1e6
     check "$1: gflops of the seconds" awk -v m="$(value m)" -v n="$(value n)" -v k="$(value k)" \
         -v g="$(value gflops)" -v s="$(value seconds)" \
