@@ -16,13 +16,13 @@ held_out=Apache-2.0
 
 # The model, and its training.
 model="--layers 4 --width 128 --heads 4 --context 128"
-training="--batch 8 --lr 0.002 --seed 1"
-steps=600
-save_every=100
+training="--batch 8 --lr 0.002 --warmup 100 --seed 1"
+steps=800
+save_every=200
 enough=2.0 # nats a byte on the held-out text
 
 first_ranks=2 first_grid=row=1,col=2
-second_ranks=4 second_grid=row=2,col=2
+second_ranks=4 second_grid=data=2,col=2
 eval_ranks=3 eval_grid=col=3
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,7 +33,7 @@ cleave=$build/cleave
 mpiexec=$(sed -n 's/^MPIEXEC = //p' "$build/Makefile")
 run=${CLEAVE_QUICKSTART_DIR:-$build/quickstart}
 mkdir -p "$run"
-rm -f "$run"/step-*.h5 "$run"/latest
+rm -f "$run"/step-*.h5 "$run"/latest "$run"/eval.json "$run"/generated.txt
 
 step() { printf '\n== %s\n' "$*"; }
 fail() {
