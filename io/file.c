@@ -11,6 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Bytes of one write. A file system holds the file's lock for all of a call, and processes that
+ * wait for it spin: two that wrote 256 MiB in one call each took ten times as long as in calls of 4
+ * MiB. */
+enum { WRITE_PIECE = 4 << 20 };
+
 static clv_status failed(const char *path, const char *verb)
 {
     return clvi_fail(errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO, "%s: cannot %s: %s", path, verb,
@@ -87,7 +92,8 @@ clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64
 clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset)
 {
     for (size_t at = 0; at < bytes;) {
-        ssize_t put = pwrite(file->fd, (const char *)data + at, bytes - at, offset + (int64_t)at);
+        size_t piece = bytes - at < WRITE_PIECE ? bytes - at : WRITE_PIECE;
+        ssize_t put = pwrite(file->fd, (const char *)data + at, piece, offset + (int64_t)at);
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0) return failed(file->path, "write");
         at += (size_t)put;
