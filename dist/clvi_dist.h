@@ -16,6 +16,9 @@
 clv_status clvi_wait_all(int count, MPI_Request requests[]);
 clv_status clvi_wait(MPI_Request *request);
 
+/* Whether ranks share cores, so that waiting sleeps before long. Local, for the process. */
+void clvi_wait_crowded(bool more_ranks_than_cores);
+
 /* CLV_EMPI with MPI's own words unless code is MPI_SUCCESS. */
 clv_status clvi_mpi(int code, const char *call);
 

@@ -79,9 +79,11 @@ static clv_status set_axes(clv_grid *grid, int naxes, const clv_axis axes[])
     return CLV_OK;
 }
 
-/* Unless the user has said otherwise, the ranks of a node share its cores evenly. */
+/* Unless the user has said otherwise, the ranks of a node share its cores evenly: by the largest
+ * grid that this process was ever part of, as a small one says nothing of the others beside it. */
 static clv_status share_cores(clv_grid *grid)
 {
+    static int most_neighbours;
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     uint64_t mine = clvi_hash_string(host), *all = calloc((size_t)grid->size, sizeof *all);
@@ -92,8 +94,12 @@ static clv_status share_cores(clv_grid *grid)
         status = clvi_wait(&request);
         int neighbours = 0;
         for (int r = 0; r < grid->size; r++) neighbours += all[r] == mine;
-        int threads = neighbours ? clvi_cores() / neighbours : 1;
-        if (!clvi_threads_set_by_user()) clv_blas_set_threads(threads > 1 ? threads : 1);
+        if (neighbours > most_neighbours) {
+            most_neighbours = neighbours;
+            clvi_wait_crowded(neighbours > sysconf(_SC_NPROCESSORS_ONLN));
+            if (!clvi_threads_set_by_user())
+                clv_blas_set_threads(neighbours < clvi_cores() ? clvi_cores() / neighbours : 1);
+        }
     }
     free(all);
     return status;

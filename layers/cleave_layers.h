@@ -158,8 +158,8 @@ CLV_API clv_status clv_residual_create(clv_params *params, clv_layer *norm, clv_
 typedef struct clv_loss clv_loss;
 
 /* Mean cross-entropy in nats of softmax(logits[t, vocabulary]) against targets[t, 1]
- * (CLV_I32), the vocabulary sharded in any way without gathering it; a target < 0 is
- * left out of the mean. Collective. */
+ * (CLV_I32), the vocabulary sharded in any way without gathering it; a target outside
+ * the vocabulary is left out of the mean. Collective. */
 CLV_API clv_status clv_loss_create(clv_grid *grid, clv_spec logits, clv_spec targets,
                                    clv_loss **loss);
 /* *mean: the same bits on every process; *count (may be NULL): targets in the mean.

@@ -83,7 +83,8 @@ clv_status clv_loss_forward(clv_loss *loss, const clv_matrix *logits, const clv_
     CLVI_TRY(clv_execute_move(loss->targets_to_rows, 1, targets, 0, loss->target));
     for (int64_t i = 0; i < x.m; i++) row_numbers(loss, x, i, clvi_rowstats_own(&loss->stats, i));
     CLVI_TRY(clvi_rowstats_gather(&loss->stats));
-    for (int64_t i = 0; counts_rows(loss) && i < x.m; i++) {
+    int64_t rows = counts_rows(loss) ? x.m : 0;
+    for (int64_t i = 0; i < rows; i++) {
         double row[NUMBERS];
         if (target_of(loss, i) < 0) continue;
         combine(loss, i, row);

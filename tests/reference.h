@@ -65,7 +65,7 @@ static inline int ref_all_layouts(int naxes, clv_layout layouts[REF_LAYOUTS])
 static inline clv_layout ref_random_layout(int naxes, uint64_t *state)
 {
     char jobs[CLV_MAX_AXES + 1];
-    int order[CLV_MAX_AXES];
+    int order[CLV_MAX_AXES] = {0};
     ref_jobs_of(naxes, (int)check_random_below(state, 1 << 2 * naxes), jobs);
     for (int i = 0; i < naxes; i++) {
         int j = (int)check_random_below(state, i + 1);

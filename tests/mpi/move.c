@@ -53,14 +53,73 @@ static uint64_t received(const clv_grid *grid)
     return clv_grid_traffic(grid).bytes_received;
 }
 
-/* Bytes that move of src to dst may not exceed, and, where no sums are pending, has to be: what
- * of my new block is not in my old one. */
+/* The intermediate layout of an all-reduce: the axis scatters rows where every process would
+ * get some, else columns. */
+static clv_spec scattered(const clv_grid *grid, clv_spec spec, int axis)
+{
+    int64_t unit = spec.m_unit ? spec.m_unit : 1, units = (spec.m + unit - 1) / unit;
+    int parts = ref_set_size(grid, ref_list_set(spec.layout.rows) | 1u << axis);
+    clv_order *list = units >= parts ? &spec.layout.rows : &spec.layout.cols;
+    *list = clv_order_append(*list, axis);
+    return spec;
+}
+
+/* list with those axes of `more` that are in set, innermost. */
+static clv_order with(clv_order list, clv_order more, clv_axes set)
+{
+    for (; more; more >>= 4)
+        if (set >> ((more & 15) - 1) & 1) list = clv_order_append(list, (int)(more & 15) - 1);
+    return list;
+}
+
+/* Elements that I take from others when each of dst is the sum of all terms in src. */
+static int64_t taken(const clv_grid *grid, clv_spec src, clv_spec dst)
+{
+    clv_axes own = ref_copies(grid, src.layout) | (src.layout.sum & dst.layout.sum);
+    int64_t elements = 0;
+    for (int from = 0; from < check_size(); from++) {
+        bool near = from != check_rank();
+        for (int a = 0; a < clv_grid_naxes(grid); a++)
+            if (own >> a & 1)
+                near =
+                    near && clv_grid_coord(grid, from, a) == clv_grid_coord(grid, check_rank(), a);
+        if (near)
+            elements +=
+                ref_area(ref_meet(ref_block(grid, src, from), ref_block(grid, dst, check_rank())));
+    }
+    return elements;
+}
+
+/* Elements received by any move. What ends a sum comes first, into the finest layout on the way:
+ * every axis that ends in copies still cuts there. An axis that becomes a sum keeps its part; of
+ * copies that become a sum, coordinate 0 keeps its own. */
+static int64_t received_by_move(const clv_grid *grid, clv_spec src, clv_spec dst)
+{
+    clv_axes ended = src.layout.sum & ~dst.layout.sum, begun = dst.layout.sum & ~src.layout.sum;
+    clv_axes copied = ref_copies(grid, dst.layout), silent = begun & ref_copies(grid, src.layout);
+    for (int a = 0; a < clv_grid_naxes(grid); a++)
+        if ((silent >> a & 1) && clv_grid_coord(grid, check_rank(), a) != 0) return 0;
+    dst.layout.rows = with(dst.layout.rows, src.layout.rows, begun);
+    dst.layout.cols = with(dst.layout.cols, src.layout.cols, begun);
+    dst.layout.sum &= src.layout.sum;
+    if (!ended) return taken(grid, src, dst);
+    clv_spec middle = dst;
+    middle.layout.rows = with(middle.layout.rows, src.layout.rows, copied);
+    middle.layout.cols = with(middle.layout.cols, src.layout.cols, copied);
+    for (int a = 0; a < clv_grid_naxes(grid); a++)
+        if (ended >> a & copied >> a & 1) middle = scattered(grid, middle, a);
+    return taken(grid, src, middle) + taken(grid, middle, dst);
+}
+
+/* The bytes of a move: as defined; where no sums are pending, what of my new block is not in my
+ * old one; and never more than all terms of my new block. */
 static void check_bytes(const clv_grid *grid, clv_spec src, clv_spec dst, uint64_t bytes)
 {
     ref_rect to = ref_block(grid, dst, check_rank());
     ref_rect own = ref_meet(to, ref_block(grid, src, check_rank()));
     int64_t size = (int64_t)clv_dtype_size(src.dtype);
     int terms = ref_set_size(grid, src.layout.sum & ~dst.layout.sum);
+    CHECK_INT((long long)bytes, received_by_move(grid, src, dst) * size);
     CHECK((int64_t)bytes <= terms * ref_area(to) * size);
     if (!src.layout.sum && !dst.layout.sum)
         CHECK_INT((long long)bytes, (ref_area(to) - ref_area(own)) * size);
@@ -241,17 +300,6 @@ static void three_axes_all_pairs(void)
 }
 
 /* ---- Bytes: one axis changes its job, the others keep theirs ------------------ */
-
-/* The intermediate layout of an all-reduce: the axis scatters rows where every process would
- * get some, else columns. */
-static clv_spec scattered(const clv_grid *grid, clv_spec dst, int axis)
-{
-    int64_t unit = dst.m_unit ? dst.m_unit : 1, units = (dst.m + unit - 1) / unit;
-    int parts = ref_set_size(grid, ref_list_set(dst.layout.rows) | 1u << axis);
-    clv_order *list = units >= parts ? &dst.layout.rows : &dst.layout.cols;
-    *list = clv_order_append(*list, axis);
-    return dst;
-}
 
 /* Elements received when the axis goes from one job to the other. */
 static int64_t closed_form(const clv_grid *grid, clv_spec src, clv_spec dst, int axis, char from,
