@@ -113,7 +113,7 @@ clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part)
 clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate,
                             clvi_move **out)
 {
-    clv_status status;
+    clv_status status = CLV_OK;
     clvi_route routes[2];
     clvi_move *move = *out = calloc(1, sizeof *move);
     int rank = clv_grid_rank(grid);

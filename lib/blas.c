@@ -63,6 +63,11 @@ static int threads_of(rntm_t *rntm)
     return (int)(ways > 0 ? ways : total > 0 ? total : 1);
 }
 
+/* Threads meet several times in a product, spinning: below this many operations (a third of a
+ * millisecond on one core) they cost more than they save, and where others use the cores, hundreds
+ * of times more. */
+static const double worth_threads = 3e7;
+
 void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
                void *C, int64_t ldc)
@@ -74,12 +79,16 @@ void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n
     if (k < 0) k = 0;
     trans_t ta = trans_a ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
     trans_t tb = trans_b ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
+    rntm_t rntm;
+    bli_rntm_init_from_global(&rntm);
+    if (2.0 * (double)m * (double)n * (double)k < worth_threads) bli_rntm_set_num_threads(1, &rntm);
     if (dtype == CLV_F32) {
         float a = (float)alpha, b = (float)beta;
-        bli_sgemm(ta, tb, m, n, k, &a, (float *)A, lda, 1, (float *)B, ldb, 1, &b, C, ldc, 1);
+        bli_sgemm_ex(ta, tb, m, n, k, &a, (float *)A, lda, 1, (float *)B, ldb, 1, &b, C, ldc, 1,
+                     NULL, &rntm);
     } else {
-        bli_dgemm(ta, tb, m, n, k, &alpha, (double *)A, lda, 1, (double *)B, ldb, 1, &beta, C, ldc,
-                  1);
+        bli_dgemm_ex(ta, tb, m, n, k, &alpha, (double *)A, lda, 1, (double *)B, ldb, 1, &beta, C,
+                     ldc, 1, NULL, &rntm);
     }
 }
 

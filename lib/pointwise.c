@@ -5,6 +5,8 @@
 #include "clvi_exp.h"
 #include "clvi_lanes.h"
 
+#include <string.h>
+
 #define CLVI_BODY "pointwise.inc"
 #include "clvi_twice.h"
 
@@ -52,7 +54,12 @@ void clvi_axpby_rows(clv_dtype dtype, int64_t m, int64_t n, double a, const void
 
 void clvi_fill(clv_dtype dtype, int64_t n, double value, void *y)
 {
-    for (int64_t i = 0; i < n; i++) clvi_set(dtype, y, i, value);
+    size_t size = clv_dtype_size(dtype);
+    if (n > 0) clvi_set(dtype, y, 0, value);
+    for (int64_t done = 1, more; done < n; done += more) { /* doubles what is there */
+        more = done < n - done ? done : n - done;
+        memcpy((char *)y + (size_t)done * size, y, (size_t)more * size);
+    }
 }
 
 double clvi_sum_squares(clv_dtype dtype, int64_t n, const void *x)

@@ -25,8 +25,8 @@ void clvi_exp_scaled(clv_dtype dtype, int64_t n, const void *x, double shift, do
 
 void clvi_softmax(clv_dtype dtype, int64_t n, const void *x, void *y)
 {
-    double shift = clvi_max(dtype, n, x);
-    clvi_exp_scaled(dtype, n, x, shift, 1 / clvi_sum_exp(dtype, n, x, shift), y);
+    double sum = CLVI_DISPATCH(dtype, exp_sum, n, x, clvi_max(dtype, n, x), y);
+    clvi_axpby(dtype, n, 1 / sum, y, 0, y);
 }
 
 void clvi_softmax_backward(clv_dtype dtype, int64_t n, const void *p, const void *dp, void *dx)

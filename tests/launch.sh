@@ -6,10 +6,11 @@
 #     [TESTMPIRUN="mpiexec -n"] [RANKS="2 4"] tests/launch.sh PROGRAM
 #
 # The first comment of a test's source holds a line " * RANKS: 1 2 3" (in a shell script
-# "# RANKS: ..."); without one the program runs once, not under the launcher. A run passes if it
-# exits with 0 and prints the completion mark, a line that begins with DONE: a rank that leaves
-# early can make mpiexec exit with 0 too. 77 means skipped. Each run has an empty working folder of
-# its own, removed afterwards, and MPIEXEC_TIMEOUT seconds (120 by default).
+# "# RANKS: ..."), which RANKS in the environment overrides; without one the program runs once, not
+# under the launcher. A run passes if it exits with 0 and prints the completion mark, a line that
+# begins with DONE: a rank that leaves early can make mpiexec exit with 0 too. 77 means skipped.
+# Each run has an empty working folder of its own, removed afterwards, and MPIEXEC_TIMEOUT seconds
+# (120 by default).
 #
 # make check calls it as Automake's test driver, with a log and a list of results for each test;
 # each number of ranks counts as one.
@@ -34,9 +35,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${abs_top_srcdir:=$(dirname "$here")}" "${abs_top_builddir:=$PWD}"
 : "${MPIEXEC:=mpiexec.mpich}" "${MPIEXEC_TIMEOUT:=120}"
 : "${TESTMPIRUN:=$MPIEXEC -n}"
-# hwloc's pci plugin leaks a little in every rank, which the sanitizers would report.
-: "${HWLOC_COMPONENTS:=-pci}" "${OMP_NUM_THREADS:=1}"
-export abs_top_srcdir abs_top_builddir MPIEXEC MPIEXEC_TIMEOUT HWLOC_COMPONENTS OMP_NUM_THREADS
+# For the sanitizers: hwloc's pci plugin leaks a little in every rank, and tests ask for more
+# memory than there is.
+: "${HWLOC_COMPONENTS:=-pci}" "${ASAN_OPTIONS:=allocator_may_return_null=1}"
+: "${OMP_NUM_THREADS:=1}"
+export abs_top_srcdir abs_top_builddir MPIEXEC MPIEXEC_TIMEOUT
+export HWLOC_COMPONENTS ASAN_OPTIONS OMP_NUM_THREADS
 
 # The program or script is the last word; it must be found from any folder.
 for last in "$@"; do :; done
@@ -47,7 +51,9 @@ case $last in
 esac
 : "${name:=${path#"$abs_top_builddir"/}}"
 name=${name#"$abs_top_srcdir"/}
-: "${RANKS:=$(sed -n '1,30s/^[ *#]*RANKS: *\([0-9 ]*\)$/\1/p' "$source")}"
+declared=$(sed -n '1,30s/^[ *#]*RANKS: *\([0-9 ]*\)$/\1/p' "$source")
+runs=0
+[ -z "$declared" ] || runs=${RANKS:-$declared}
 
 folder=$abs_top_builddir/tests/scratch/$(echo "$name" | tr / -).$$
 output=$folder.out
@@ -87,7 +93,7 @@ paint() {
 now() { date +%s%N; }
 
 worst=PASS
-for ranks in ${RANKS:-0}; do
+for ranks in $runs; do
     begin=$(now)
     (run "$ranks")
     code=$?

@@ -15,6 +15,8 @@ check() {
     printf 'FAILED: %s:\n%s\n' "$1" "$2"
 }
 
+[ -e "$library" ] || { echo "there is no shared library in this build"; exit 77; }
+
 # A sanitized library needs its runtime and exports its helpers.
 if nm -D "$library" | grep -q __asan_init; then
     echo "built with sanitizers"

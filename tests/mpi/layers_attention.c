@@ -111,7 +111,7 @@ static void every_grid(clv_grid *grid)
 
 static void test_every_grid(void)
 {
-    each_grid(every_grid);
+    each_grid(true, every_grid);
 }
 
 /* Contexts around and beyond one block of queries; f32 too. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY = 42, X_STREAM = 1, DY_STREAM, GRAD_STREAM };
+enum { KEY = 42, X_STREAM = 1, DY_STREAM, GRAD_BEFORE = 3 };
 
 enum { FAILING_MOST = 4 }; /* processes with failing allocations */
 
@@ -26,12 +26,10 @@ whole whole_zeros(int64_t m, int64_t n)
 /* Through the dtype, so that f32 is rounded as the matrix is. */
 whole whole_normal(clv_spec spec, uint64_t stream, double mean, double std)
 {
-    whole w = whole_zeros(spec.m, spec.n);
-    char element[8];
-    for (int64_t i = 0; i < w.m * w.n; i++) {
-        clvi_fill_normal(spec.dtype, 1, element, KEY, stream, (uint64_t)i, mean, std);
-        w.x[i] = clvi_get(spec.dtype, element, 0);
-    }
+    whole w = whole_zeros(spec.m, spec.n), typed = whole_zeros(spec.m, spec.n);
+    clvi_fill_normal(spec.dtype, w.m * w.n, typed.x, KEY, stream, 0, mean, std);
+    clvi_convert(w.m * w.n, spec.dtype, typed.x, CLV_F64, w.x);
+    whole_free(&typed);
     return w;
 }
 
@@ -107,22 +105,24 @@ int64_t count_wrong(const clv_matrix *matrix, whole want)
 
 /* ---- Grids and draws ------------------------------------------------------------ */
 
-void each_grid(void (*run)(clv_grid *grid))
+void each_grid(bool by_name, void (*run)(clv_grid *grid))
 {
     static const char *const names[] = {"data", "depth", "row", "col"};
     int P = check_size(), number = 0;
     for (int code = 0; code < P * P * P * P; code++) {
-        int sizes[4], product = 1, naxes = 0, longer = 0;
+        int product = 1, naxes = 0, longer = 0;
+        bool gap = false, keep_short = P == 1 || number % 3 == 2; /* axes of size 1 in some grids */
         clv_axis axes[4];
-        for (int a = 0, c = code; a < 4; a++, c /= P) product *= sizes[a] = c % P + 1;
-        if (product != P) continue;
-        bool keep_short = number++ % 3 == 2 || P == 1; /* axes of size 1, in some grids */
-        for (int a = 0; a < 4; a++) {
-            longer += sizes[a] > 1;
-            if (sizes[a] > 1 || keep_short) axes[naxes++] = (clv_axis){names[a], sizes[a]};
+        for (int a = 0, c = code; a < 4; a++, c /= P) {
+            int size = c % P + 1;
+            product *= size;
+            gap |= size > 1 && longer < a;
+            longer += size > 1;
+            if (size > 1 || keep_short) axes[naxes++] = (clv_axis){names[a], size};
         }
-        if (longer > 3) continue;
+        if (product != P || longer > 3 || (gap && !by_name)) continue;
         clv_grid *grid = NULL;
+        number++;
         if (CHECK_OK(clv_grid_create(MPI_COMM_WORLD, naxes, axes, &grid))) run(grid);
         clv_grid_destroy(&grid);
     }
@@ -260,8 +260,9 @@ static void check_gradients(const problem *p, int times)
 {
     for (int i = 0; i < clv_params_count(p->params); i++) {
         clv_matrix *grad = clv_params_at(p->params, i)->grad;
-        whole want = whole_normal(clv_matrix_spec(grad), GRAD_STREAM, 0, 1);
-        for (int64_t j = 0; j < want.m * want.n; j++) want.x[j] += times * p->grad[i].x[j];
+        whole want = whole_zeros(p->grad[i].m, p->grad[i].n);
+        for (int64_t j = 0; j < want.m * want.n; j++)
+            want.x[j] = GRAD_BEFORE + times * p->grad[i].x[j];
         CHECK_INT(count_wrong(grad, want), 0);
         whole_free(&want);
     }
@@ -272,7 +273,7 @@ static void check_against_reference(problem *p, const operands *o, const layer_t
 {
     test->reference(config, p);
     for (int i = 0; i < clv_params_count(p->params); i++)
-        clv_matrix_fill_normal(clv_params_at(p->params, i)->grad, KEY, GRAD_STREAM, 0, 1);
+        clv_matrix_fill(clv_params_at(p->params, i)->grad, GRAD_BEFORE);
     CHECK_STATUS(clv_layer_backward(p->layer, o->dY, NULL), CLV_EARG); /* no forward yet */
     CHECK_OK(clv_layer_forward(p->layer, o->X, o->Y));
     CHECK_INT(count_wrong(o->Y, p->Y), 0);

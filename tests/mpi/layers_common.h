@@ -54,9 +54,10 @@ void check_layer(clv_grid *grid, const char *name, const layer_test *test, const
 /* Fails the first, second, ... allocation of one rank until creation succeeds. */
 void check_failing_allocations(clv_grid *grid, const layer_test *test, const void *config);
 
-/* Calls run with every grid of all ranks over axes out of data, depth, row, col, at most three of
- * them longer than 1. */
-void each_grid(void (*run)(clv_grid *grid));
+/* Calls run with every grid of all ranks over at most three axes longer than 1. by_name: over all
+ * choices of axes out of data, depth, row, col, for layers whose layouts follow the names;
+ * else every factorization once. */
+void each_grid(bool by_name, void (*run)(clv_grid *grid));
 
 /* A random layout without a pending sum. */
 clv_layout random_layout(const clv_grid *grid, uint64_t *state);

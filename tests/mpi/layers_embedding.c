@@ -39,7 +39,7 @@ static clv_embedding_config draw(const clv_grid *grid, uint64_t *state)
 static void any_layouts(clv_grid *grid)
 {
     static uint64_t state = 10; /* goes on from grid to grid */
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         clv_embedding_config c = draw(grid, &state);
         check_layer(grid, "embedding", &embedding, &c, (layer_input){.vocabulary = c.w.m});
     }
@@ -58,12 +58,12 @@ static void transformer_layouts(clv_grid *grid)
 
 static void test_any_layouts(void)
 {
-    each_grid(any_layouts);
+    each_grid(false, any_layouts);
 }
 
 static void test_transformer_layouts(void)
 {
-    each_grid(transformer_layouts);
+    each_grid(true, transformer_layouts);
 }
 
 static void test_failing_allocations(void)

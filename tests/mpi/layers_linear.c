@@ -52,7 +52,7 @@ static clv_linear_config draw(const clv_grid *grid, uint64_t *state)
 static void any_layouts(clv_grid *grid)
 {
     static uint64_t state = 1; /* goes on from grid to grid */
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         clv_linear_config c = draw(grid, &state);
         check_layer(grid, "linear", &linear, &c, (layer_input){0});
     }
@@ -60,7 +60,7 @@ static void any_layouts(clv_grid *grid)
 
 static void test_any_layouts(void)
 {
-    each_grid(any_layouts);
+    each_grid(false, any_layouts);
 }
 /* X may come as a pending sum; its gradient is one too. */
 static void test_pending_input(void)

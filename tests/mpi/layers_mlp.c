@@ -150,7 +150,7 @@ static void every_grid(clv_grid *grid)
 
 static void test_every_grid(void)
 {
-    each_grid(every_grid);
+    each_grid(true, every_grid);
 }
 
 static void test_failing_allocations(void)

@@ -51,7 +51,7 @@ static void any_layouts(clv_grid *grid)
 
 static void test_any_layouts(void)
 {
-    each_grid(any_layouts);
+    each_grid(false, any_layouts);
 }
 
 /* More parameters than the list has room for at first: pointers hold. */
