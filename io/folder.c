@@ -151,15 +151,16 @@ done:
     return status;
 }
 
-/* Removes all but the `keep` greatest steps; the one just written is among those kept, even where
- * a run that went back leaves greater ones behind. */
+/* Greater steps than the one just written are of a run that was abandoned, and go; so do all but
+ * the `keep` greatest of the others, which are those committed last. */
 static clv_status prune(const char *dir, int64_t written, int keep)
 {
     clv_status status;
-    int others = 0;
-    for (int64_t step = INT64_MAX; step >= 0;) {
+    int kept = 0;
+    for (int64_t step = INT64_MAX;;) {
         CLVI_TRY(step_below(dir, step, &step));
-        if (step >= 0 && step != written && ++others >= keep) CLVI_TRY(remove_step(dir, step));
+        if (step < 0) break;
+        if (step > written || ++kept > keep) CLVI_TRY(remove_step(dir, step));
     }
 done:
     return status;

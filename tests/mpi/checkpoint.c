@@ -411,11 +411,16 @@ static void folders(void)
     CHECK(!there(in_scratch("runs/a/step-00000050.h5")));
     CHECK(there(in_scratch("runs/a/step-00000100.h5")));
 
-    /* A run that went back: what it wrote last is the newest, and is kept. */
-    save_step(dir, 120, 2);
+    /* A run that went back: what it wrote last is the newest; what it left behind goes. */
+    save_step(dir, 120, 0);
     expect_newest(dir, "step-00000120.h5");
     CHECK(there(in_scratch("runs/a/step-00000200.h5")));
+    save_step(dir, 130, 2);
+    expect_newest(dir, "step-00000130.h5");
+    CHECK(there(in_scratch("runs/a/step-00000120.h5")));
+    CHECK(!there(in_scratch("runs/a/step-00000100.h5")));
     CHECK(!there(in_scratch("runs/a/step-00000150.h5")));
+    CHECK(!there(in_scratch("runs/a/step-00000200.h5")));
     save_step(dir, 123456789, 0);
     expect_newest(dir, "step-123456789.h5");
 
@@ -427,7 +432,21 @@ static void folders(void)
     expect_newest(dir, "step-123456789.h5");
     take_file(in_scratch("runs/a/latest"));
     take_file(in_scratch("runs/a/step-123456789.h5"));
-    expect_newest(dir, "step-00000200.h5");
+    expect_newest(dir, "step-00000130.h5");
+    scratch_end();
+}
+
+/* A run from scratch in the folder of an older one that had come further. */
+static void overwritten_run(void)
+{
+    scratch_begin();
+    for (int64_t step = 5; step <= 8; step++) save_step(scratch, step, 2);
+    for (int64_t step = 1; step <= 6; step++) {
+        save_step(scratch, step, 2);
+        for (int64_t other = 1; other <= 8; other++)
+            CHECK(there(in_scratch("step-%08d.h5", (int)other)) ==
+                  (other == step || other == step - 1));
+    }
     scratch_end();
 }
 
@@ -464,6 +483,7 @@ const check_case check_cases[] = {
     {"write arguments", write_arguments},
     {"load arguments", load_arguments},
     {"folders", folders},
+    {"overwritten run", overwritten_run},
     {"leftovers", leftovers},
     {0},
 };
