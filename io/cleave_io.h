@@ -69,7 +69,8 @@ CLV_API clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int
                                             const char *json);
 
 /* The file meant by path: itself if it is a file, else the newest checkpoint of the folder. Caller
- * frees *file with free. CLV_ENOTFOUND says what was looked for. */
+ * frees *file with free. CLV_ENOTFOUND says what was looked for; where the newest is damaged,
+ * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. */
 CLV_API clv_status clv_checkpoint_resolve(clv_grid *grid, const char *path, char **file);
 
 /* ---- Text ---------------------------------------------------------------------------- */

@@ -436,6 +436,34 @@ static void folders(void)
     scratch_end();
 }
 
+static void expect_failure(clv_status expected, const char *says)
+{
+    char *file = NULL;
+    CHECK_STATUS(clv_checkpoint_resolve(world, scratch, &file), expected);
+    CHECK(!file && strstr(clv_last_error(), says));
+}
+
+/* A damaged newest one is not passed over in silence, but the way back is named. */
+static void damaged_newest(void)
+{
+    scratch_begin();
+    expect_failure(CLV_ENOTFOUND, "found none");
+    for (int64_t step = 1; step <= 4; step++) save_step(scratch, step, 0);
+    put_file(in_scratch("step-00000003.h5"), "not a checkpoint");
+    if (check_rank() == 0) CHECK(truncate(in_scratch("step-00000004.h5"), 5000) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_ECORRUPT, "step-00000004.h5: ");
+    expect_failure(CLV_ECORRUPT, "older and complete: step-00000002.h5");
+    put_file(in_scratch("step-00000004.h5"), "not a checkpoint");
+    expect_failure(CLV_EFORMAT, "older and complete: step-00000002.h5");
+    put_file(in_scratch("step-00000002.h5"), "");
+    put_file(in_scratch("step-00000001.h5"), "");
+    expect_failure(CLV_EFORMAT, "older: 3, none of them complete");
+    take_file(in_scratch("latest"));
+    expect_failure(CLV_ENOTFOUND, "only incomplete ones");
+    scratch_end();
+}
+
 /* A run from scratch in the folder of an older one that had come further. */
 static void overwritten_run(void)
 {
@@ -483,6 +511,7 @@ const check_case check_cases[] = {
     {"write arguments", write_arguments},
     {"load arguments", load_arguments},
     {"folders", folders},
+    {"damaged newest", damaged_newest},
     {"overwritten run", overwritten_run},
     {"leftovers", leftovers},
     {0},
