@@ -98,11 +98,11 @@ done:
 
 static void remove_if_abandoned(void *dir, const char *name)
 {
-    if (fnmatch(".step-*.h5.tmp-*", name, FNM_PERIOD) != 0 &&
-        fnmatch(".latest.tmp-*", name, FNM_PERIOD) != 0)
+    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) != 0 &&
+        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) != 0)
         return;
     char *path = clvi_format("%s/%s", (const char *)dir, name);
-    if (path && clvi_file_is_abandoned(path)) unlink(path);
+    if (path) clvi_file_remove_abandoned(path);
     clvi_free(path);
 }
 
@@ -119,9 +119,9 @@ done:
 static clv_status point_latest(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
-    char name[STEP_NAME], suffix[32];
+    char name[STEP_NAME], suffix[CLVI_SUFFIX];
     clvi_file file = {.fd = -1};
-    snprintf(suffix, sizeof suffix, ".tmp-%lld", (long long)getpid());
+    clvi_temporary_suffix(suffix);
     char *latest = clvi_format("%s/latest", dir), *temporary = NULL;
     CLVI_CHECK(latest && (temporary = clvi_hidden_name(latest, suffix)), CLV_ENOMEM,
                "%s: name of its latest", dir);
@@ -132,7 +132,7 @@ static clv_status point_latest(const char *dir, int64_t step)
     CLVI_TRY(clvi_file_sync(&file));
     CLVI_TRY(clvi_file_rename(temporary, latest));
 done:
-    if (status != CLV_OK && temporary) unlink(temporary);
+    if (status != CLV_OK && file.fd >= 0) unlink(temporary);
     clvi_file_close(&file);
     clvi_free(temporary);
     clvi_free(latest);

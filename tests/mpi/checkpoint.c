@@ -7,6 +7,8 @@
  */
 #include "scratch.h"
 
+#include <fcntl.h>
+
 enum { MATRICES = 7 };
 
 /* ---- Any grid to any grid ---------------------------------------------------------- */
@@ -478,17 +480,59 @@ static void overwritten_run(void)
     scratch_end();
 }
 
+/* Rank 0 opens a file and takes the lock that its writer would hold. */
+static int lock_file(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = -1;
+    if (check_rank() == 0) {
+        fd = open(path, O_RDWR);
+        CHECK(fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0);
+    }
+    CHECK_OK(clv_grid_barrier(world));
+    return fd;
+}
+
+/* Two writers of one temporary name: a living one's file stays as it is, a dead one's makes way. */
+static void two_writers(void)
+{
+    scratch_begin();
+    char host[256] = "", name[512] = "", byte = 0;
+    gethostname(host, sizeof host - 1);
+    snprintf(name, sizeof name, "%s/.x.h5.tmp-%.32s-%lld", scratch, host, (long long)getpid());
+    CHECK_OK(clv_grid_broadcast(world, 0, name, sizeof name));
+    clv_matrix *x = matrix_of(world, 7, 7, CLV_F32, "col|-");
+    const clv_named named = {"x", x};
+    put_file(name, "another writer's");
+    int fd = lock_file(name);
+    CHECK_STATUS(clv_checkpoint_write(world, in_scratch("x.h5"), 1, &named, NULL), CLV_EIO);
+    CHECK(strstr(clv_last_error(), name));
+    CHECK(there(name) && !there(in_scratch("x.h5")));
+    if (fd >= 0) CHECK(pread(fd, &byte, 1, 0) == 1 && byte == 'a');
+    CHECK_OK(clv_grid_barrier(world));
+    if (fd >= 0) close(fd);
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_OK(clv_checkpoint_write(world, in_scratch("x.h5"), 1, &named, NULL));
+    CHECK(!there(name) && there(in_scratch("x.h5")));
+    clv_matrix_destroy(&x);
+    scratch_end();
+}
+
 /* What crashes left goes at the next save; nothing else does. */
 static void leftovers(void)
 {
     scratch_begin();
-    put_file(in_scratch(".step-00000001.h5.tmp-1"), "left");
-    put_file(in_scratch(".latest.tmp-77"), "left");
+    put_file(in_scratch(".step-00000001.h5.tmp-host-1"), "left");
+    put_file(in_scratch(".latest.tmp-node-7.cluster-77"), "left");
+    put_file(in_scratch(".step-00000002.h5.tmp-host-1"), "being written");
+    int fd = lock_file(in_scratch(".step-00000002.h5.tmp-host-1"));
     put_file(in_scratch(".step-mine"), "stays");
     put_file(in_scratch("step-1.h5"), "stays");
     save_step(scratch, 5, 1);
-    CHECK(!there(in_scratch(".step-00000001.h5.tmp-1")));
-    CHECK(!there(in_scratch(".latest.tmp-77")));
+    CHECK(!there(in_scratch(".step-00000001.h5.tmp-host-1")));
+    CHECK(!there(in_scratch(".latest.tmp-node-7.cluster-77")));
+    CHECK(there(in_scratch(".step-00000002.h5.tmp-host-1")));
+    if (fd >= 0) close(fd);
     CHECK(there(in_scratch(".step-mine")) && there(in_scratch("step-1.h5")));
     char *file = NULL;
     CHECK_OK(clv_checkpoint_resolve(world, in_scratch("step-1.h5"), &file)); /* itself */
@@ -513,6 +557,7 @@ const check_case check_cases[] = {
     {"folders", folders},
     {"damaged newest", damaged_newest},
     {"overwritten run", overwritten_run},
+    {"two writers", two_writers},
     {"leftovers", leftovers},
     {0},
 };
