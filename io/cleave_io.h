@@ -62,13 +62,15 @@ CLV_API clv_status clv_checkpoint_verify(clv_checkpoint *checkpoint,
 /* A folder holds step-NNNNNNNN.h5 files, and "latest" names the newest. All Collective. */
 
 /* Writes DIR/step-NNNNNNNN.h5 (DIR is made where missing), points latest at it, and
- * removes temporary files that crashes left. keep > 0: only the newest `keep` stay. */
+ * removes temporary files that crashes left. keep > 0: of the steps up to this one the greatest
+ * `keep` stay, and greater ones, which an abandoned run left, go. */
 CLV_API clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int64_t step, int keep,
                                             int count, const clv_named matrices[],
                                             const char *json);
 
 /* The file meant by path: itself if it is a file, else the newest checkpoint of the folder. Caller
- * frees *file with free. CLV_ENOTFOUND says what was looked for. */
+ * frees *file with free. CLV_ENOTFOUND says what was looked for; where the newest is damaged,
+ * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. */
 CLV_API clv_status clv_checkpoint_resolve(clv_grid *grid, const char *path, char **file);
 
 /* ---- Text ---------------------------------------------------------------------------- */

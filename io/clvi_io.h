@@ -29,10 +29,14 @@ typedef struct {
 
 /* Opens a regular file; CLV_ENOTFOUND or CLV_EIO says why not. All in this section are Local. */
 clv_status clvi_file_open(const char *path, bool writable, clvi_file *file);
-/* A new, empty file under a temporary name, locked until it is closed or its process dies. */
+/* A new, empty file under a temporary name, locked until it is closed or its process dies. It takes
+ * the place of a dead writer's file, never of a living one's (CLV_EIO). */
 clv_status clvi_file_create_locked(const char *path, clvi_file *file);
-/* Whether no process holds the lock of clvi_file_create_locked. */
-bool clvi_file_is_abandoned(const char *path);
+/* Removes it if its lock can be taken: no process writes it. */
+void clvi_file_remove_abandoned(const char *path);
+/* ".tmp-HOST-PID": different for every process that may write to the same folder. */
+enum { CLVI_SUFFIX = 64 };
+void clvi_temporary_suffix(char suffix[CLVI_SUFFIX]);
 /* Closes it where it is open; a failure means that what was written may be lost. */
 clv_status clvi_file_close(clvi_file *file);
 

@@ -133,10 +133,9 @@ done:
 static clv_status begin(writer *w)
 {
     clv_status status;
-    int64_t pid = getpid();
-    CLVI_TRY(clv_grid_broadcast(w->grid, 0, &pid, sizeof pid));
-    char suffix[32];
-    snprintf(suffix, sizeof suffix, ".tmp-%lld", (long long)pid);
+    char suffix[CLVI_SUFFIX] = "";
+    clvi_temporary_suffix(suffix);
+    CLVI_TRY(clv_grid_broadcast(w->grid, 0, suffix, sizeof suffix));
     w->temporary = clvi_hidden_name(w->path, suffix);
     if (!w->temporary)
         status = clvi_fail(CLV_ENOMEM, "%s: its temporary name", w->path);
@@ -229,7 +228,7 @@ clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
     CLVI_TRY(clv_grid_agree(grid, run(&w, write_sums)));
     CLVI_TRY(clv_grid_agree(grid, root ? finish(&w) : CLV_OK));
 done:
-    if (status != CLV_OK && root && w.temporary) unlink(w.temporary);
+    if (status != CLV_OK && w.lock.fd >= 0) unlink(w.temporary); /* only what is this writer's */
     clvi_file_close(&w.lock);
     clvi_free(w.table);
     clvi_free(w.temporary);

@@ -6,10 +6,16 @@
 #include <clvi_io.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Bytes of one write. A file system holds the file's lock for all of a call, and processes that
+ * wait for it spin: two that wrote 256 MiB in one call each took ten times as long as in calls of 4
+ * MiB. */
+enum { WRITE_PIECE = 4 << 20 };
 
 static clv_status failed(const char *path, const char *verb)
 {
@@ -41,24 +47,54 @@ done:
  * namespaces too, and do not meet HDF5's own flock. */
 static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-clv_status clvi_file_create_locked(const char *path, clvi_file *file)
+typedef enum { HELD, TAKEN, NO_LOCKS } lock_result;
+
+/* Takes the lock of an open file. TAKEN too where path no longer names the file: who held the lock
+ * before has removed it. */
+static lock_result take_lock(int fd, const char *path)
 {
-    *file =
-        (clvi_file){.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), .path = path};
-    if (file->fd < 0) return failed(path, "create");
     struct flock lock = whole_file;
-    fcntl(file->fd, F_OFD_SETLK, &lock); /* file systems without locks: not protected */
-    return CLV_OK;
+    struct stat mine, named;
+    if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+        return errno == EAGAIN || errno == EACCES ? TAKEN : NO_LOCKS;
+    bool same = fstat(fd, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino &&
+                mine.st_dev == named.st_dev;
+    return same ? HELD : TAKEN;
 }
 
-bool clvi_file_is_abandoned(const char *path)
+void clvi_file_remove_abandoned(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) return false;
-    struct flock lock = whole_file;
-    bool free = fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return;
+    if (take_lock(fd, path) == HELD) unlink(path);
     close(fd);
-    return free;
+}
+
+/* Only O_EXCL makes the file this writer's. One that a dead writer left makes way first; where a
+ * cleaner is faster than the lock, the file is gone and made again. */
+clv_status clvi_file_create_locked(const char *path, clvi_file *file)
+{
+    *file = (clvi_file){.fd = -1, .path = path};
+    for (int tries = 0; tries < 3; tries++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST) return failed(path, "create");
+        if (fd < 0) {
+            clvi_file_remove_abandoned(path);
+        } else if (take_lock(fd, path) == TAKEN) {
+            close(fd);
+        } else { /* without locks nobody removes it either */
+            file->fd = fd;
+            return CLV_OK;
+        }
+    }
+    return clvi_fail(CLV_EIO, "%s: cannot create: another process writes it", path);
+}
+
+void clvi_temporary_suffix(char suffix[CLVI_SUFFIX])
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(suffix, CLVI_SUFFIX, ".tmp-%.32s-%lld", host, (long long)getpid());
 }
 
 clv_status clvi_file_close(clvi_file *file)
@@ -87,7 +123,8 @@ clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64
 clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset)
 {
     for (size_t at = 0; at < bytes;) {
-        ssize_t put = pwrite(file->fd, (const char *)data + at, bytes - at, offset + (int64_t)at);
+        size_t piece = bytes - at < WRITE_PIECE ? bytes - at : WRITE_PIECE;
+        ssize_t put = pwrite(file->fd, (const char *)data + at, piece, offset + (int64_t)at);
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0) return failed(file->path, "write");
         at += (size_t)put;

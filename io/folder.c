@@ -98,11 +98,11 @@ done:
 
 static void remove_if_abandoned(void *dir, const char *name)
 {
-    if (fnmatch(".step-*.h5.tmp-*", name, FNM_PERIOD) != 0 &&
-        fnmatch(".latest.tmp-*", name, FNM_PERIOD) != 0)
+    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) != 0 &&
+        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) != 0)
         return;
     char *path = clvi_format("%s/%s", (const char *)dir, name);
-    if (path && clvi_file_is_abandoned(path)) unlink(path);
+    if (path) clvi_file_remove_abandoned(path);
     clvi_free(path);
 }
 
@@ -119,9 +119,9 @@ done:
 static clv_status point_latest(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
-    char name[STEP_NAME], suffix[32];
+    char name[STEP_NAME], suffix[CLVI_SUFFIX];
     clvi_file file = {.fd = -1};
-    snprintf(suffix, sizeof suffix, ".tmp-%lld", (long long)getpid());
+    clvi_temporary_suffix(suffix);
     char *latest = clvi_format("%s/latest", dir), *temporary = NULL;
     CLVI_CHECK(latest && (temporary = clvi_hidden_name(latest, suffix)), CLV_ENOMEM,
                "%s: name of its latest", dir);
@@ -132,7 +132,7 @@ static clv_status point_latest(const char *dir, int64_t step)
     CLVI_TRY(clvi_file_sync(&file));
     CLVI_TRY(clvi_file_rename(temporary, latest));
 done:
-    if (status != CLV_OK && temporary) unlink(temporary);
+    if (status != CLV_OK && file.fd >= 0) unlink(temporary);
     clvi_file_close(&file);
     clvi_free(temporary);
     clvi_free(latest);
@@ -151,15 +151,16 @@ done:
     return status;
 }
 
-/* Removes all but the `keep` greatest steps; the one just written is among those kept, even where
- * a run that went back leaves greater ones behind. */
+/* Greater steps than the one just written are of a run that was abandoned, and go; so do all but
+ * the `keep` greatest of the others, which are those committed last. */
 static clv_status prune(const char *dir, int64_t written, int keep)
 {
     clv_status status;
-    int others = 0;
-    for (int64_t step = INT64_MAX; step >= 0;) {
+    int kept = 0;
+    for (int64_t step = INT64_MAX;;) {
         CLVI_TRY(step_below(dir, step, &step));
-        if (step >= 0 && step != written && ++others >= keep) CLVI_TRY(remove_step(dir, step));
+        if (step < 0) break;
+        if (step > written || ++kept > keep) CLVI_TRY(remove_step(dir, step));
     }
 done:
     return status;
@@ -201,46 +202,80 @@ done:
 
 /* ---- Finding ------------------------------------------------------------------------- */
 
-/* The file that latest names, in new memory; NULL where it names none that is there. */
-static char *read_latest(const char *dir)
+/* The step that latest names; -1 where it names none. */
+static clv_status read_latest(const char *dir, int64_t *step)
 {
-    char name[STEP_NAME] = "", *file = NULL, *latest = clvi_format("%s/latest", dir);
-    FILE *stream = latest ? fopen(latest, "re") : NULL;
-    if (stream && fgets(name, sizeof name, stream)) {
-        name[strcspn(name, "\n")] = 0;
-        if (step_of(name) >= 0) file = step_path(dir, step_of(name));
-    }
+    clv_status status = CLV_OK;
+    char name[STEP_NAME] = "", *latest = clvi_format("%s/latest", dir);
+    CLVI_CHECK(latest, CLV_ENOMEM, "%s: name of its latest", dir);
+    FILE *stream = fopen(latest, "re");
+    if (stream && fgets(name, sizeof name, stream)) name[strcspn(name, "\n")] = 0;
     if (stream) fclose(stream);
-    if (file && access(file, F_OK) != 0) {
-        clvi_free(file);
-        file = NULL;
-    }
+    *step = step_of(name);
+done:
     clvi_free(latest);
-    return file;
+    return status;
 }
 
-static bool is_complete(const char *file)
+/* Whether the file of a step is there and complete; the status and its message say why not. */
+static clv_status check_step(const char *dir, int64_t step)
 {
+    clv_status status = CLV_OK;
     clvi_table *table = NULL;
-    bool complete = clvi_table_read(file, true, &table) == CLV_OK;
+    char *path = step_path(dir, step);
+    CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a file", dir);
+    CLVI_TRY(clvi_table_read(path, true, &table));
+done:
     clvi_free(table);
-    return complete;
+    clvi_free(path);
+    return status;
 }
 
-/* Without latest (a crash before the first one): the greatest step whose file is complete. */
-static clv_status find_complete(const char *dir, char **file)
+/* The greatest step below a bound whose file is complete; -1: none, after so many that are not. */
+static clv_status complete_below(const char *dir, int64_t below, int64_t *step, int *incomplete)
 {
     clv_status status;
-    for (int64_t step = INT64_MAX;;) {
-        CLVI_TRY(step_below(dir, step, &step));
-        CLVI_CHECK(step >= 0, CLV_ENOTFOUND, "%s: expected a complete step-NNNNNNNN.h5, found none",
-                   dir);
-        *file = step_path(dir, step);
-        CLVI_CHECK(*file, CLV_ENOMEM, "%s: name of a file", dir);
-        if (is_complete(*file)) goto done;
-        clvi_free(*file);
-        *file = NULL;
+    *incomplete = 0;
+    for (*step = below;; ++*incomplete) {
+        CLVI_TRY(step_below(dir, *step, step));
+        if (*step < 0 || check_step(dir, *step) == CLV_OK) break;
     }
+done:
+    return status;
+}
+
+/* Adds to the failure of the step that latest names what else there is. */
+static clv_status suggest_older(const char *dir, int64_t damaged, clv_status why)
+{
+    clv_status status = CLV_OK;
+    char name[STEP_NAME], *message = clvi_format("%s", clv_last_error());
+    int64_t step;
+    int incomplete;
+    CLVI_CHECK(message, CLV_ENOMEM, "%s: a message", dir);
+    CLVI_TRY(complete_below(dir, damaged, &step, &incomplete));
+    status = step >= 0
+                 ? clvi_fail(why, "%s; older and complete: %s", message, step_name(step, name))
+                 : clvi_fail(why, "%s; older: %d, none of them complete", message, incomplete);
+done:
+    clvi_free(message);
+    return status;
+}
+
+/* The step that latest names; where it names none that is there (a crash before the first one), the
+ * greatest that is complete. */
+static clv_status newest_step(const char *dir, int64_t *step)
+{
+    clv_status status;
+    int incomplete;
+    CLVI_TRY(read_latest(dir, step));
+    if (*step >= 0 && (status = check_step(dir, *step)) != CLV_ENOTFOUND) {
+        if (status == CLV_ECORRUPT || status == CLV_EFORMAT)
+            status = suggest_older(dir, *step, status);
+        goto done;
+    }
+    CLVI_TRY(complete_below(dir, INT64_MAX, step, &incomplete));
+    CLVI_CHECK(*step >= 0, CLV_ENOTFOUND, "%s: expected a complete step-NNNNNNNN.h5, found %s", dir,
+               incomplete ? "only incomplete ones" : "none");
 done:
     return status;
 }
@@ -250,10 +285,11 @@ static clv_status resolve(const char *path, char **file)
 {
     clv_status status = CLV_OK;
     struct stat info;
+    int64_t step = 0;
     CLVI_CHECK(stat(path, &info) == 0, errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO,
                "%s: expected a checkpoint or a folder of them: %s", path, strerror(errno));
-    *file = S_ISDIR(info.st_mode) ? read_latest(path) : clvi_format("%s", path);
-    if (!*file && S_ISDIR(info.st_mode)) CLVI_TRY(find_complete(path, file));
+    if (S_ISDIR(info.st_mode)) CLVI_TRY(newest_step(path, &step));
+    *file = S_ISDIR(info.st_mode) ? step_path(path, step) : clvi_format("%s", path);
     CLVI_CHECK(*file, CLV_ENOMEM, "%s: its name", path);
 done:
     return status;

@@ -5,6 +5,7 @@
  *
  * So a damaged structure is found before HDF5 reads it. HDF5 1.10.8 loses memory on most damaged
  * files, and in older formats can crash or hang.
+ * The rest of the user block is zero.
  */
 #include <clvi_io.h>
 #include <stddef.h>
@@ -35,6 +36,18 @@ static clv_status structure_of(const clvi_file *file, int64_t end, uint64_t *has
     *hash = clvi_hash(0, structure, bytes);
 done:
     clvi_free(structure);
+    return status;
+}
+
+static clv_status check_padding(const clvi_file *file)
+{
+    clv_status status;
+    unsigned char padding[CLVI_FRONT - sizeof(front)];
+    CLVI_TRY(clvi_file_read(file, padding, sizeof padding, sizeof(front)));
+    for (size_t i = 0; i < sizeof padding; i++)
+        CLVI_CHECK(padding[i] == 0, CLV_ECORRUPT, "%s: byte %zu: expected 0, found %d", file->path,
+                   sizeof(front) + i, padding[i]);
+done:
     return status;
 }
 
@@ -88,6 +101,7 @@ clv_status clvi_front_check(const clvi_file *file)
                "%s: expected format %.1s, found %.13s", file->path, format, f.text + strlen(kind));
     CLVI_CHECK(f.file_bytes == file->bytes, CLV_ECORRUPT, "%s: expected %lld bytes, found %lld",
                file->path, (long long)f.file_bytes, (long long)file->bytes);
+    CLVI_TRY(check_padding(file));
     CLVI_TRY(structure_of(file, f.structure_end, &structure));
     CLVI_CHECK(f.structure == structure, CLV_ECORRUPT,
                "%s: structure (bytes %d to %lld): expected checksum %016llx, found %016llx",

@@ -211,6 +211,29 @@ static void content_counts(void)
     scratch_end();
 }
 
+/* Nor may the bytes between the front and HDF5's own change. */
+static void padding_counts(void)
+{
+    scratch_begin();
+    model x;
+    make_model(&x, 1);
+    char bad[512];
+    snprintf(bad, sizeof bad, "%s", in_scratch("bad.h5"));
+    CHECK_OK(write_model(&x, bad));
+    image file = read_image(bad);
+    static const int places[] = {72, 233, 2000, 3961, 4095};
+    for (int i = 0; i < 5; i++) {
+        file.bytes[places[i]] ^= 1;
+        put_image(bad, file.bytes, file.size);
+        file.bytes[places[i]] ^= 1;
+        CHECK_STATUS(read_model(&x, bad), CLV_ECORRUPT);
+        CHECK(strstr(clv_last_error(), bad));
+    }
+    free(file.bytes);
+    drop_model(&x);
+    scratch_end();
+}
+
 /* ---- What is no checkpoint ---------------------------------------------------------------- */
 
 static void not_checkpoints(void)
@@ -369,6 +392,7 @@ const check_case check_cases[] = {
     {"truncated", truncated},
     {"mutated", mutated},
     {"content counts", content_counts},
+    {"padding counts", padding_counts},
     {"not checkpoints", not_checkpoints},
     {"one rank cannot write", one_rank_cannot_write},
     {"disk full", disk_full},
