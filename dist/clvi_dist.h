@@ -73,6 +73,13 @@ static inline void *clvi_at(clv_block block, clv_dtype dtype, int64_t i, int64_t
 }
 
 bool clvi_spec_equal(clv_spec a, clv_spec b);
+
+/* A spec as numbers for clvi_grid_same, and their names. */
+enum { CLVI_SPEC_VALUES = 8 };
+void clvi_spec_values(clv_spec spec, int64_t values[]);
+#define CLVI_SPEC_NAMES(x)                                                            \
+    "m of " x ",n of " x ",m_unit of " x ",n_unit of " x ",dtype of " x ",rows of " x \
+    ",cols of " x ",sum of " x
 /* Whether this process holds the values where others along the copy axes hold copies:
  * coordinate 0 of every axis that the layout leaves to copies. */
 bool clvi_matrix_is_first_copy(const clv_matrix *matrix);

@@ -70,14 +70,18 @@ done:
     return status;
 }
 
+void clvi_spec_values(clv_spec s, int64_t values[])
+{
+    int64_t all[CLVI_SPEC_VALUES] = {s.m,     s.n,           s.m_unit,      s.n_unit,
+                                     s.dtype, s.layout.rows, s.layout.cols, s.layout.sum};
+    memcpy(values, all, sizeof all);
+}
+
 static clv_status check_same(clv_grid *grid, clv_status mine, clv_spec spec)
 {
-    const int64_t values[] = {spec.m,     spec.n,           spec.m_unit,      spec.n_unit,
-                              spec.dtype, spec.layout.rows, spec.layout.cols, spec.layout.sum};
-    return clvi_grid_same(grid, mine,
-                          "m,n,m_unit,n_unit,dtype,the layout's rows,the layout's cols,the "
-                          "layout's sum of a matrix",
-                          8, values);
+    int64_t values[CLVI_SPEC_VALUES];
+    clvi_spec_values(spec, values);
+    return clvi_grid_same(grid, mine, CLVI_SPEC_NAMES("a matrix"), CLVI_SPEC_VALUES, values);
 }
 
 /* data NULL: memory of its own. */

@@ -130,20 +130,6 @@ static clv_status plan_open(clv_grid *grid, const clv_plan_options *options, clv
     return CLV_OK;
 }
 
-/* Numbers that must be the same everywhere: of one operand, and of the call. */
-enum { NSPEC = 8 };
-#define SPEC_NAMES(x)                                                                 \
-    "m of " x ",n of " x ",m_unit of " x ",n_unit of " x ",dtype of " x ",rows of " x \
-    ",cols of " x ",sum of " x
-
-static void spec_values(const clv_matrix *matrix, int64_t values[NSPEC])
-{
-    clv_spec s = clv_matrix_spec(matrix);
-    int64_t all[NSPEC] = {s.m,     s.n,           s.m_unit,      s.n_unit,
-                          s.dtype, s.layout.rows, s.layout.cols, s.layout.sum};
-    for (int i = 0; i < NSPEC; i++) values[i] = all[i];
-}
-
 static clv_status check_move(const clv_matrix *src, const clv_matrix *dst)
 {
     clv_status status = CLV_OK;
@@ -165,12 +151,13 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
     clv_status status;
     clv_grid *grid = clv_matrix_grid(src);
     clv_spec from = clv_matrix_spec(src), to = clv_matrix_spec(dst);
-    int64_t values[2 * NSPEC];
-    spec_values(src, values);
-    spec_values(dst, values + NSPEC);
+    int64_t values[2 * CLVI_SPEC_VALUES];
+    clvi_spec_values(from, values);
+    clvi_spec_values(to, values + CLVI_SPEC_VALUES);
     *out = NULL;
-    CLVI_TRY(clvi_grid_same(grid, check_move(src, dst), SPEC_NAMES("src") "," SPEC_NAMES("dst"),
-                            2 * NSPEC, values));
+    CLVI_TRY(clvi_grid_same(grid, check_move(src, dst),
+                            CLVI_SPEC_NAMES("src") "," CLVI_SPEC_NAMES("dst"), 2 * CLVI_SPEC_VALUES,
+                            values));
     clv_status mine = plan_open(grid, options, out);
     if (mine == CLV_OK) {
         (*out)->specs[0] = from;
@@ -230,15 +217,15 @@ clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const cl
 {
     clv_status status;
     clv_grid *grid = clv_matrix_grid(A);
-    int64_t values[3 * NSPEC + 3] = {op_a, op_b, options ? options->backend : 0};
-    spec_values(A, values + 3);
-    spec_values(B, values + 3 + NSPEC);
-    spec_values(C, values + 3 + 2 * NSPEC);
+    int64_t values[3 * CLVI_SPEC_VALUES + 3] = {op_a, op_b, options ? options->backend : 0};
+    clvi_spec_values(clv_matrix_spec(A), values + 3);
+    clvi_spec_values(clv_matrix_spec(B), values + 3 + CLVI_SPEC_VALUES);
+    clvi_spec_values(clv_matrix_spec(C), values + 3 + 2 * CLVI_SPEC_VALUES);
     *out = NULL;
-    CLVI_TRY(clvi_grid_same(
-        grid, check_gemm(op_a, A, op_b, B, C, values[2]),
-        "op_a,op_b,the backend," SPEC_NAMES("A") "," SPEC_NAMES("B") "," SPEC_NAMES("C"),
-        3 * NSPEC + 3, values));
+    CLVI_TRY(clvi_grid_same(grid, check_gemm(op_a, A, op_b, B, C, values[2]),
+                            "op_a,op_b,the backend," CLVI_SPEC_NAMES("A") "," CLVI_SPEC_NAMES(
+                                "B") "," CLVI_SPEC_NAMES("C"),
+                            3 * CLVI_SPEC_VALUES + 3, values));
     CLVI_TRY(clv_grid_agree(grid, plan_open(grid, options, out)));
     (*out)->specs[0] = clv_matrix_spec(A);
     (*out)->specs[1] = clv_matrix_spec(B);

@@ -52,7 +52,8 @@ CLV_API int64_t clv_checkpoint_bytes(const clv_checkpoint *checkpoint); /* of th
 CLV_API clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count,
                                        const clv_named matrices[]);
 
-/* Checks every byte against its checksum. progress may be NULL. Collective. */
+/* Checks every byte of the structure, the JSON text and the data sets against its checksum. progress
+ * may be NULL. Collective. */
 CLV_API clv_status clv_checkpoint_verify(clv_checkpoint *checkpoint,
                                          void (*progress)(void *context, int64_t done, int64_t all),
                                          void *context);
