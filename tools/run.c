@@ -18,9 +18,9 @@ static char message[1024];
 /* Variables in which launchers tell a process its rank. */
 static const char *const rank_variables[] = {"PMI_RANK", "PMIX_RANK", "SLURM_PROCID"};
 
-static int64_t greatest_divisor(int64_t a, int64_t b)
+static int64_t gcd(int64_t a, int64_t b)
 {
-    return b ? greatest_divisor(b, a % b) : a;
+    return b ? gcd(b, a % b) : a;
 }
 
 /* One line for one error, whatever the library wrote. */
@@ -77,7 +77,7 @@ clv_status tool_grid(const char *text, int64_t batch, clv_grid **grid)
     int size;
     char automatic[64];
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    int data = (int)greatest_divisor(batch, size);
+    int data = (int)gcd(batch, size);
     snprintf(automatic, sizeof automatic, "data=%d,col=%d", data, size / data);
     return clv_grid_create_text(MPI_COMM_WORLD, text ? text : automatic, grid);
 }

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -255,12 +254,6 @@ static clv_status advance(training *t, progress *p)
     double started = tool_seconds();
     TRY(clv_trainer_step(t->trainer, &step));
     report(&step, tokens, tool_seconds() - started, p);
-    if (!isfinite(step.loss) || !isfinite(step.grad_norm))
-        return tool_fail(CLV_ELIMIT,
-                         "step %" PRId64 ": expected a finite loss and gradient norm, found %g and "
-                         "%g: a smaller --lr or a --clip may help; nothing was saved since the "
-                         "last checkpoint",
-                         step.step, step.loss, step.grad_norm);
     if (!t->dir || (step.step != t->record.schedule.steps && (!every || step.step % every)))
         return CLV_OK;
     progress_end(p);
