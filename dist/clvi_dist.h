@@ -60,7 +60,6 @@ void clvi_grid_coords(const clv_grid *grid, int rank, int coords[]);
 
 /* ---- layout.c ----------------------------------------------------------------- */
 
-clv_axes clvi_grid_axes(const clv_grid *grid);                        /* all of them        */
 clv_axes clvi_layout_copies(const clv_grid *grid, clv_layout layout); /* with the job copy  */
 clv_order clvi_order_keep(clv_order list, clv_axes set); /* those of list in set, in their order */
 

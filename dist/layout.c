@@ -45,15 +45,14 @@ clv_order clvi_order_keep(clv_order list, clv_axes set)
     return kept;
 }
 
-clv_axes clvi_grid_axes(const clv_grid *grid)
+static clv_axes all_axes(const clv_grid *grid)
 {
     return (1u << clv_grid_naxes(grid)) - 1;
 }
 
 clv_axes clvi_layout_copies(const clv_grid *grid, clv_layout layout)
 {
-    return clvi_grid_axes(grid) &
-           ~(clv_order_set(layout.rows) | clv_order_set(layout.cols) | layout.sum);
+    return all_axes(grid) & ~(clv_order_set(layout.rows) | clv_order_set(layout.cols) | layout.sum);
 }
 
 clv_layout clv_layout_dual(const clv_grid *grid, clv_layout layout)
@@ -89,7 +88,7 @@ clv_status clv_layout_check(const clv_grid *grid, clv_layout layout)
     clv_axes seen = 0;
     CLVI_TRY(check_list(grid, layout.rows, &seen));
     CLVI_TRY(check_list(grid, layout.cols, &seen));
-    CLVI_CHECK((layout.sum & ~clvi_grid_axes(grid)) == 0, CLV_ELAYOUT,
+    CLVI_CHECK((layout.sum & ~all_axes(grid)) == 0, CLV_ELAYOUT,
                "layout: the grid has %d axes, found the set %#x of sums", clv_grid_naxes(grid),
                (unsigned)layout.sum);
     CLVI_CHECK((layout.sum & seen) == 0, CLV_ELAYOUT,

@@ -136,13 +136,20 @@ static clvi_volume volume_of(const problem *p, const candidate *c, int operand, 
                         : clvi_move_volume(p->grid, caller, local, rank);
 }
 
-/* Predicted seconds of this process. */
-static double cost(const problem *p, const candidate *c)
+/* Predicted seconds of the local product of this process. */
+static double product_cost(const problem *p, const candidate *c)
 {
     int rank = clv_grid_rank(p->grid);
     clv_block a = clv_spec_block(p->grid, c->specs[A], rank);
     clv_block b = clv_spec_block(p->grid, c->specs[B], rank);
-    double seconds = clvi_cost_product(p->model, p->dtype, a.m, b.n, a.n);
+    return clvi_cost_product(p->model, p->dtype, a.m, b.n, a.n);
+}
+
+/* Predicted seconds of this process, moves included. */
+static double cost(const problem *p, const candidate *c)
+{
+    int rank = clv_grid_rank(p->grid);
+    double seconds = product_cost(p, c);
     for (int i = 0; i < OPERANDS; i++)
         seconds += clvi_cost_messages(p->model, volume_of(p, c, i, rank));
     return seconds;
@@ -235,8 +242,6 @@ static void explain(clv_plan *plan, const clvi_product *product)
 {
     const problem *p = &product->of;
     static const char *const names[OPERANDS] = {"A", "B", "C"};
-    clv_block a = clv_spec_block(p->grid, product->chosen.specs[A], clv_grid_rank(p->grid));
-    clv_block b = clv_spec_block(p->grid, product->chosen.specs[B], clv_grid_rank(p->grid));
     char text[OPERANDS][96];
     for (int i = 0; i < OPERANDS; i++)
         clv_layout_format(p->grid, product->chosen.specs[i].layout, text[i], sizeof text[i]);
@@ -244,7 +249,7 @@ static void explain(clv_plan *plan, const clvi_product *product)
         if (!clvi_spec_equal(p->given[i], product->chosen.specs[i]))
             clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
                                stored(p, i, product->chosen.specs[i]));
-    clvi_plan_add_step(plan, (clvi_volume){0}, clvi_cost_product(p->model, p->dtype, a.m, b.n, a.n),
+    clvi_plan_add_step(plan, (clvi_volume){0}, product_cost(p, &product->chosen),
                        "%-14s C[%s] = op(A)[%s] op(B)[%s]", "multiply", text[C], text[A], text[B]);
     if (product->moves[C]) clvi_plan_add_move(plan, "C", product->chosen.specs[C], p->given[C]);
 }
