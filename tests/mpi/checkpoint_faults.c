@@ -115,16 +115,28 @@ static void put_image(const char *path, const unsigned char *bytes, int64_t size
 
 /* ---- Damaged files ---------------------------------------------------------------------- */
 
-static void truncated(void)
+/* A checkpoint written to path in the scratch folder, and its bytes, to be put back damaged. */
+static image begin_damage(model *x, char *path, size_t size)
 {
     scratch_begin();
+    make_model(x, 1);
+    snprintf(path, size, "%s", in_scratch("bad.h5"));
+    CHECK_OK(write_model(x, path));
+    return read_image(path);
+}
+
+static void end_damage(model *x, image *file)
+{
+    free(file->bytes);
+    drop_model(x);
+    scratch_end();
+}
+
+static void truncated(void)
+{
     model x;
-    make_model(&x, 1);
-    char good[512], bad[512];
-    snprintf(good, sizeof good, "%s", in_scratch("good.h5"));
-    snprintf(bad, sizeof bad, "%s", in_scratch("bad.h5"));
-    CHECK_OK(write_model(&x, good));
-    image file = read_image(good);
+    char bad[512];
+    image file = begin_damage(&x, bad, sizeof bad);
     for (int64_t size = 0; size < file.size; size += size < 96 ? 1 : file.size / 97) {
         put_image(bad, file.bytes, size);
         clv_status status = read_model(&x, bad);
@@ -132,22 +144,16 @@ static void truncated(void)
         CHECK(status == CLV_ECORRUPT || (size < 40 && status == CLV_EFORMAT));
         CHECK(strstr(clv_last_error(), bad));
     }
-    free(file.bytes);
-    drop_model(&x);
-    scratch_end();
+    end_damage(&x, &file);
 }
 
 /* A few hundred files with one to eight bytes changed anywhere: either it is noticed, or what is
  * loaded is what was saved (bytes between data sets that hold nothing). */
 static void mutated(void)
 {
-    scratch_begin();
     model x;
-    make_model(&x, 1);
     char bad[512];
-    snprintf(bad, sizeof bad, "%s", in_scratch("bad.h5"));
-    CHECK_OK(write_model(&x, bad));
-    image file = read_image(bad);
+    image file = begin_damage(&x, bad, sizeof bad);
     uint64_t state = 42;
     int noticed = 0;
     for (int trial = 0; trial < 300; trial++) {
@@ -170,21 +176,15 @@ static void mutated(void)
             CHECK(strstr(clv_last_error(), bad));
     }
     CHECK(noticed > 200);
-    free(file.bytes);
-    drop_model(&x);
-    scratch_end();
+    end_damage(&x, &file);
 }
 
 /* Every byte of every element, of the JSON and of the names counts. */
 static void content_counts(void)
 {
-    scratch_begin();
     model x;
-    make_model(&x, 1);
     char bad[512];
-    snprintf(bad, sizeof bad, "%s", in_scratch("bad.h5"));
-    CHECK_OK(write_model(&x, bad));
-    image file = read_image(bad);
+    image file = begin_damage(&x, bad, sizeof bad);
     uint64_t bits = element_bits(1, (clv_block){0}, 50, 59, 49); /* weight[59,49] */
     const struct {
         const void *bytes;
@@ -206,21 +206,15 @@ static void content_counts(void)
             CHECK(strstr(clv_last_error(), needles[i].says));
         }
     }
-    free(file.bytes);
-    drop_model(&x);
-    scratch_end();
+    end_damage(&x, &file);
 }
 
 /* Nor may the bytes between the front and HDF5's own change. */
 static void padding_counts(void)
 {
-    scratch_begin();
     model x;
-    make_model(&x, 1);
     char bad[512];
-    snprintf(bad, sizeof bad, "%s", in_scratch("bad.h5"));
-    CHECK_OK(write_model(&x, bad));
-    image file = read_image(bad);
+    image file = begin_damage(&x, bad, sizeof bad);
     static const int places[] = {72, 233, 2000, 3961, 4095};
     for (int i = 0; i < 5; i++) {
         file.bytes[places[i]] ^= 1;
@@ -229,9 +223,7 @@ static void padding_counts(void)
         CHECK_STATUS(read_model(&x, bad), CLV_ECORRUPT);
         CHECK(strstr(clv_last_error(), bad));
     }
-    free(file.bytes);
-    drop_model(&x);
-    scratch_end();
+    end_damage(&x, &file);
 }
 
 /* ---- What is no checkpoint ---------------------------------------------------------------- */
