@@ -38,9 +38,13 @@ result() {
     done
     check "$1: fraction" between fraction 0 10
     check "$1: ScaLAPACK" between scalapack_gflops 0 1e6
-    check "$1: gflops of the seconds" awk -v m="$(value m)" -v n="$(value n)" -v k="$(value k)" \
-        -v g="$(value gflops)" -v s="$(value seconds)" \
-        'BEGIN {r = g * s * 1e9 / (2 * m * n * k); exit !(r > 0.999 && r < 1.001)}'
+    for what in '' limit_ scalapack_; do
+        check "$1: ${what}gflops of the seconds" awk -v m="$(value m)" -v n="$(value n)" \
+            -v k="$(value k)" -v g="$(value ${what}gflops)" -v s="$(value ${what}seconds)" \
+            'BEGIN {r = g * s * 1e9 / (2 * m * n * k); exit !(r > 0.999 && r < 1.001)}'
+    done
+    check "$1: fraction of the limit" awk -v f="$(value fraction)" -v g="$(value gflops)" \
+        -v l="$(value limit_gflops)" 'BEGIN {r = f * l / g; exit !(r > 0.999 && r < 1.001)}'
 }
 
 # Rows over two processes: each receives the other's half of B.
