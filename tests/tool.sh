@@ -176,6 +176,7 @@ check "diverging: says what is not finite" grep -q 'finite' err
 check "diverging: only finite steps are saved" [ "$(grep -c '"event": "save"' out)" = \
     "$(grep -c '"loss": [-0-9.e+]*, .*"grad_norm": [-0-9.e+]*}' out)" ]
 bad 1 'finite' 2 eval --load wild --data text --json
+bad 1 'finite' 2 generate --load wild --prompt The --tokens 5 --json
 
 # ---- Bad words ----
 
