@@ -3,7 +3,7 @@
  * checkpoint.c: what is saved on one grid is loaded on any other, bit for bit; folders of
  * checkpoints; arguments that do not fit.
  *
- * RANKS: 1 3 4
+ * RANKS: 1 2 3 4 6 8
  */
 #include "scratch.h"
 

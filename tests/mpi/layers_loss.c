@@ -2,7 +2,7 @@
  *
  * layers_loss.c: mean cross-entropy over sharded vocabularies.
  *
- * RANKS: 1 2 3 4 6 8
+ * RANKS: 1 2 3 4 5 6 7 8
  */
 #include "layers_common.h"
 

@@ -2,7 +2,7 @@
  *
  * layers_params.c: parameters by name, and the layouts of a transformer.
  *
- * RANKS: 1 2 3 4 6 8
+ * RANKS: 1 2 3 4 5 6 7 8
  */
 #include "layers_common.h"
 
