@@ -79,6 +79,17 @@ typedef struct {
 CLV_API clv_traffic clv_grid_traffic(const clv_grid *grid);
 CLV_API void clv_grid_traffic_reset(clv_grid *grid);
 
+/* Reproducible mode: with leaves > 0, every later plan on this grid adds in an order that belongs
+ * to the problem: k is cut into `leaves` parts as that many processes would cut it, each is one
+ * local sum, and they are added in a binary tree, the top of which are the collectives. So the bits
+ * of every result are the same on every grid whose axes are powers of two. 0 turns it off.
+ * Errors: CLV_EARG unless leaves is 0 or a power of two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED
+ * naming an axis that is not a power of two. Collective. */
+#define CLV_LEAVES 8 /* what to choose */
+#define CLV_MAX_LEAVES 64
+CLV_API clv_status clv_grid_set_leaves(clv_grid *grid, int leaves);
+CLV_API int clv_grid_leaves(const clv_grid *grid); /* Local */
+
 /* ---- Layout: one job for each axis -------------------------------------- */
 
 /* A set of axes (bit i: axis i), and an ordered list of distinct axes, outermost
@@ -181,13 +192,34 @@ typedef enum {
     CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take */
 } clv_backend;
 
+/* What a machine can do: the numbers that plans are compared by. A message of b bytes takes
+ * latency + b / bandwidth seconds, a product 2mnk / (flops e) with e = m/(m + half_m)
+ * n/(n + half_n) k/(k + half_k), but no less than its operands take to be read. Zero means the
+ * default. */
+typedef struct {
+    double node_latency, node_bandwidth; /* between processes of a node: s, bytes/s received  */
+    double net_latency, net_bandwidth;   /* between nodes                                     */
+    double memory_bandwidth;             /* bytes/s that a process reads                      */
+    double flops;                        /* f32 operations/s of a process; f64: half          */
+    double half_m, half_n, half_k;       /* extents at which a product has half that speed    */
+} clv_machine;
+
+/* A profile: one JSON object with the names above; `cleave bench calibrate` writes it. The
+ * file that the environment's CLEAVE_PROFILE names holds the defaults of every plan. Local.
+ * Errors: CLV_ENOTFOUND, CLV_EFORMAT naming the key. */
+CLV_API clv_status clv_machine_read(const char *path, clv_machine *machine);
+CLV_API clv_status clv_machine_write(const char *path, const clv_machine *machine);
+/* The defaults, a profile's included. Local. */
+CLV_API clv_status clv_machine_default(clv_machine *machine);
+
 /* Zero means the default; a NULL pointer means all defaults. */
 typedef struct {
     clv_backend backend;
-    bool overwrite;   /* beta will be 0 and alpha 1: a move needs less workspace           */
-    double latency;   /* seconds a message; default 5e-6                                   */
-    double bandwidth; /* bytes a second that a process can receive; default 4e9             */
-    double flops;     /* f32 operations a second of a process; default 1e11; f64: half     */
+    bool overwrite;      /* beta will be 0 and alpha 1: a move needs less workspace           */
+    bool measure;        /* times the best candidates instead of trusting the model           */
+    uint64_t memory;     /* bytes of workspace a process may have; 0: as much as is fastest.
+                          * CLV_ENOMEM saying what the cheapest plan needs if none fits       */
+    clv_machine machine; /* what the model assumes                                            */
 } clv_plan_options;
 
 /* dst := alpha src + beta dst, same extents and dtype, any two layouts and units on
@@ -205,13 +237,29 @@ CLV_API clv_status clv_execute_move(clv_plan *plan, double alpha, const clv_matr
 
 typedef enum { CLV_N = 0, CLV_T } clv_op; /* op(A) = A or its transpose */
 
-/* C := alpha op(A) op(B) + beta C; op(A) is m x k, op(B) k x n, C m x n; f32 or f64; any
- * layouts. Every axis gets one of the jobs m, n, k or idle (or keeps a pending sum of
- * A or B), all assignments are enumerated, and the cheapest by the latency-bandwidth-flops model is
- * kept. Collective; allocates all workspace. */
+/* C := alpha op(A) op(B) + beta C; op(A) is m x k, op(B) k x n, C m x n; f32 or f64, A or B also
+ * bf16 where C is f32 (bf16 in memory, f32 arithmetic); any layouts. Every axis gets one of the
+ * jobs m, n, k or idle (or keeps a pending sum of A or B), all assignments are enumerated, and the
+ * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace. */
 CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const clv_matrix *B,
                                  const clv_matrix *C, const clv_plan_options *options,
                                  clv_plan **plan);
+
+/* The three products of a linear layer, planned together: forward Y = X op(W), dx: dX = dY op(W)^T,
+ * dw: dW = X^T dY, or its transpose where W is (op_w is CLV_T). What forward gathers of X or W
+ * and a backward product needs too is kept for it where that saves moves: dx and dw are
+ * then executed with the X and W of the last forward. Each is executed by clv_execute_gemm and
+ * destroyed by itself, in any order. Collective. */
+CLV_API clv_status clv_plan_linear(const clv_matrix *X, clv_op op_w, const clv_matrix *W,
+                                   const clv_matrix *Y, const clv_plan_options *options,
+                                   clv_plan **forward, clv_plan **dx, clv_plan **dw);
+
+/* The layouts for Y[m,n] = X[m,k] W[k,n] that make its three products cheapest on this grid, every
+ * axis sharding the rows of X and Y (z), k or n: X "z|k", W "k+z|n", Y "z|n" (AxoNN: Singh et al.
+ * 2023). Local, the same on every process. */
+CLV_API clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k,
+                                     int64_t n, const clv_plan_options *options, clv_layout *X,
+                                     clv_layout *W, clv_layout *Y);
 
 /* Executes on matrices of the specs planned with; C shares no memory with A or B.
  * Collective. */
@@ -225,8 +273,10 @@ CLV_API void clv_plan_destroy(clv_plan **plan);
  * most of any) and predicted seconds. Local. */
 CLV_API clv_status clv_plan_print(const clv_plan *plan, FILE *out);
 
-/* Bytes this process receives in one execution, and the predicted seconds. Local. */
+/* Bytes this process receives in one execution, bytes of workspace it holds for the plan, and
+ * the predicted seconds. Local. */
 CLV_API uint64_t clv_plan_bytes(const clv_plan *plan);
+CLV_API uint64_t clv_plan_memory(const clv_plan *plan);
 CLV_API double clv_plan_seconds(const clv_plan *plan);
 
 /* One move without keeping the plan: dst := src. Collective. */

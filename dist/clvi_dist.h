@@ -16,6 +16,9 @@
 clv_status clvi_wait_all(int count, MPI_Request requests[]);
 clv_status clvi_wait(MPI_Request *request);
 
+/* Polls a condition in the same way, and MPI's messages with it. */
+clv_status clvi_wait_until(bool (*ready)(void *context), void *context);
+
 /* Whether ranks share cores, so that waiting sleeps before long. Local, for the process. */
 void clvi_wait_crowded(bool more_ranks_than_cores);
 
@@ -72,6 +75,9 @@ static inline void *clvi_at(clv_block block, clv_dtype dtype, int64_t i, int64_t
 }
 
 bool clvi_spec_equal(clv_spec a, clv_spec b);
+clv_spec clvi_spec_transposed(clv_spec spec);
+/* Axes of one process cut nothing: without them, equal layouts compare equal. */
+clv_spec clvi_spec_without_single_axes(const clv_grid *grid, clv_spec spec);
 
 /* A spec as numbers for clvi_grid_same, and their names. */
 enum { CLVI_SPEC_VALUES = 8 };
@@ -87,6 +93,34 @@ clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_sp
 /* A spec as text for messages, in buffer: "256 x 128 f32 data|row". */
 const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size);
 
+/* ---- arena.c: memory that the processes of a node can read -------------------- */
+
+/* Whether rank shares this process's node: the same host, and with CLEAVE_NODE_SIZE=n in the
+ * environment also the same n consecutive ranks (to test many nodes on one). */
+bool clvi_grid_is_neighbour(const clv_grid *grid, int rank);
+
+/* bytes of zeroed memory, every page touched, from the part of shared memory that this process
+ * owns; private memory where that has no room. NULL if there is neither. Free with
+ * clvi_shared_free; NULL is fine there. Local. */
+void *clvi_shared_alloc(clv_grid *grid, size_t bytes);
+void clvi_shared_free(clv_grid *grid, void *memory);
+/* Whether neighbours can read it. Local. */
+bool clvi_is_shared(const clv_grid *grid, const void *memory);
+
+/* ---- channel.c: one process shows another what it may read ---------------------- */
+
+/* Between every two processes of a node runs a channel each way, a ring of CLVI_CHANNEL offers.
+ * offer: shows `data` (NULL, or memory that is shared) to neighbour `to`; waits while the ring is
+ *   full.
+ * take: waits for the next offer of neighbour `from` and gives its address in this process.
+ * release: the oldest offer taken from `from` and not yet released may be overwritten.
+ * reclaim: waits until `to` has released all that was offered. */
+enum { CLVI_CHANNEL = 16 };
+clv_status clvi_channel_offer(clv_grid *grid, int to, const void *data, int64_t ld);
+clv_status clvi_channel_take(clv_grid *grid, int from, const void **data, int64_t *ld);
+void clvi_channel_release(clv_grid *grid, int from);
+clv_status clvi_channel_reclaim(clv_grid *grid, int to);
+
 /* ---- exchange.c: one engine for every move ----------------------------------- */
 
 typedef struct clvi_exchange clvi_exchange;
@@ -99,6 +133,10 @@ typedef struct clvi_exchange clvi_exchange;
 typedef struct {
     clv_spec src, dst;
     clv_axes first;
+    clv_order order; /* of the ended sums, outermost first: the top of the tree; those not named
+                      * follow in the order of the grid                                       */
+    bool clipped;    /* only what lies in rows [row0, row1) and columns [col0, col1) moves     */
+    int64_t row0, row1, col0, col1;
 } clvi_route;
 
 /* The block that rank has after the route: dst's, or an empty one. Local. */
@@ -106,21 +144,51 @@ clv_block clvi_route_target(const clv_grid *grid, const clvi_route *route, int r
 
 /* What a route brings to rank: bytes and messages received. Local. */
 typedef struct {
-    uint64_t bytes;
-    int messages;
+    uint64_t bytes; /* all of them */
+    uint64_t net;   /* of them, from other nodes */
+    int messages, net_messages;
 } clvi_volume;
 clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int rank);
 
-/* The messages of a route and workspace for the terms of sums; with accumulate, workspace too for
- * pieces that are added to what is there. Local: the status is this process's own. */
-clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route, bool accumulate,
-                                clvi_exchange **out);
+/* The pieces of a route and workspace for what arrives in messages from other nodes (and is not
+ * received where it belongs); with accumulate, also for pieces that are added to what is there.
+ * Neighbours' pieces are read where they lie and need none. staged: src will be memory that
+ * neighbours cannot read: room for a copy that they can. Local: the status is this process's own.
+ */
+typedef struct {
+    bool accumulate, staged;
+} clvi_exchange_options;
+clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
+                                clvi_exchange_options options, clvi_exchange **out);
 void clvi_exchange_destroy(clvi_exchange **exchange);
+uint64_t clvi_exchange_memory(const clvi_exchange *exchange); /* bytes of workspace */
 
 /* dst := alpha src + beta dst on the blocks of the route, terms added in a fixed tree over the
  * summed axes. beta other than 0 needs accumulate. Collective. */
 clv_status clvi_exchange_execute(clvi_exchange *exchange, double alpha, clv_block src, double beta,
                                  clv_block dst);
+
+/* The same in steps, for those who make the pieces of src one after the other, or have other work
+ * while they travel. begin: receives are posted. give: piece i of those that this process gives
+ * (in the order of the ranks after this one, itself left out) is ready in src. finish: waits for
+ * everything; src may be overwritten then. */
+int clvi_exchange_count(const clvi_exchange *exchange);
+clvi_tile clvi_exchange_part(const clvi_exchange *exchange,
+                             int i); /* in coordinates of the matrix */
+clv_status clvi_exchange_begin(clvi_exchange *exchange, double beta, clv_block dst);
+clv_status clvi_exchange_give(clvi_exchange *exchange, int i, clv_block src);
+clv_status clvi_exchange_finish(clvi_exchange *exchange, double alpha, clv_block src, double beta,
+                                clv_block dst);
+
+/* A route without sums, not copied at all: show gives away this process's pieces and posts
+ * the receives for those of other nodes (their room is the exchange's workspace: create it with
+ * accumulate); tiles waits and lists the pieces of dst where they lie, in coordinates of the
+ * matrix, this process's own among them; close ends the reading and waits until others have read.
+ * clvi_exchange_ntiles: how many there will be. */
+int clvi_exchange_ntiles(const clvi_exchange *exchange);
+clv_status clvi_exchange_show(clvi_exchange *exchange, clv_block src);
+clv_status clvi_exchange_tiles(clvi_exchange *exchange, clv_block src, clvi_tile tiles[]);
+clv_status clvi_exchange_close(clvi_exchange *exchange);
 
 /* ---- move.c: any layout to any other, at most two routes ------------------------- */
 
@@ -135,20 +203,50 @@ clvi_volume clvi_move_volume(const clv_grid *grid, clv_spec src, clv_spec dst, i
 bool clvi_move_is_view(const clv_grid *grid, clv_spec src, clv_spec dst);
 clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part);
 
-/* Local. Execution: dst := alpha src + beta dst. Collective. */
-clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate,
-                            clvi_move **out);
+/* Local. order: of the sums that end (see clvi_route). Execution: dst := alpha src + beta dst.
+ * Collective. */
+clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_order order,
+                            clvi_exchange_options options, clvi_move **out);
+uint64_t clvi_move_memory(const clvi_move *move);
 void clvi_move_destroy(clvi_move **move);
 clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,
                              clv_block dst);
 
-/* ---- cost.c: the latency-bandwidth-flops model -------------------------------------- */
+/* ---- machine.c: profiles -------------------------------------------------------------- */
 
 /* Options with every default filled in. */
-clv_plan_options clvi_plan_defaults(const clv_plan_options *options);
-double clvi_cost_messages(const clv_plan_options *model, clvi_volume volume);
-double clvi_cost_product(const clv_plan_options *model, clv_dtype dtype, int64_t m, int64_t n,
+clv_status clvi_plan_defaults(const clv_plan_options *options, clv_plan_options *model);
+
+/* ---- cost.c: the latency-bandwidth-flops model -------------------------------------- */
+
+double clvi_cost_messages(const clv_machine *machine, clvi_volume volume);
+double clvi_cost_product(const clv_machine *machine, clv_dtype dtype, int64_t m, int64_t n,
                          int64_t k);
+
+/* ---- candidate.c: all the ways to do a product ------------------------------------------ */
+
+enum { CLVI_A, CLVI_B, CLVI_C, CLVI_OPERANDS };
+
+typedef struct {
+    clv_grid *grid;
+    clv_dtype dtype;                 /* of C and of the arithmetic                          */
+    bool trans[2];                   /* A, B                                                 */
+    clv_spec given[CLVI_OPERANDS];   /* as the caller's matrices lie; A and B already op()'d */
+    bool staged[CLVI_OPERANDS];      /* the caller's memory: neighbours cannot read it       */
+    const clv_plan_options *options; /* every default filled in                             */
+} clvi_problem;
+
+typedef struct {
+    clv_spec specs[CLVI_OPERANDS]; /* of op(A), op(B) and C for the local product             */
+    clv_order k;                   /* the axes that cut k, outermost first: C's sum in order */
+    double seconds;                /* predicted, of the slowest process                      */
+    uint64_t memory;               /* bytes of workspace of the greediest process            */
+    int panels;                    /* parts in which what is gathered comes; at least 1      */
+} clvi_candidate;
+
+/* The best candidate within options->memory, by the model or by measuring. In reproducible mode
+ * (clv_grid_leaves) only those that can give the tree's bits. Collective. */
+clv_status clvi_choose(const clvi_problem *problem, clvi_candidate *best);
 
 /* ---- plan.c: what every plan is ------------------------------------------------------- */
 
@@ -159,15 +257,24 @@ typedef struct clvi_product clvi_product; /* product.c */
 void clvi_plan_add_move(clv_plan *plan, const char *label, clv_spec src, clv_spec dst);
 void clvi_plan_add_step(clv_plan *plan, clvi_volume volume, double seconds, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-const clv_plan_options *clvi_plan_model(const clv_plan *plan);
 
-/* ---- product.c: the planner and the executor of products --------------------------------- */
+/* ---- product.c: the executor of products ------------------------------------------------- */
 
-/* Collective, argument checks done. */
-clv_status clvi_product_create(clv_plan *plan, clv_op op_a, clv_spec A, clv_op op_b, clv_spec B,
-                               clv_spec C, clv_grid *grid, clvi_product **out);
+/* Workspace of this process for a candidate, in bytes; exactly what create allocates. Local. */
+uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *candidate);
+
+/* Everything that executing needs. Collective. */
+clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate *candidate,
+                               clvi_product **out);
+/* Adds its steps to what the plan prints. Local. */
+void clvi_product_explain(const clvi_product *product, clv_plan *plan);
 clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block A, clv_block B,
                                 double beta, clv_block C);
 void clvi_product_destroy(clvi_product **product);
+
+/* dw or dx reads operand `operand` as `maker` gathered it in its last execution, as its operand
+ * `made`: both products then keep it. False where they need it in different layouts. Call before
+ * either is executed. */
+bool clvi_product_keep(clvi_product *maker, int made, clvi_product *reader, int operand);
 
 #endif

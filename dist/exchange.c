@@ -152,14 +152,14 @@ static clv_status check_limits(const clvi_route *route)
                      (long long)route->src.m, (long long)route->src.n);
 }
 
-clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route, bool accumulate,
-                                clvi_exchange **out)
+clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
+                                clvi_exchange_options options, clvi_exchange **out)
 {
     clv_status status;
     size_t size = (size_t)clv_grid_size(grid);
     clvi_exchange *x = *out = calloc(1, sizeof *x);
     CLVI_CHECK(x, CLV_ENOMEM, "an exchange");
-    *x = (clvi_exchange){.grid = grid, .dtype = route->dst.dtype, .accumulate = accumulate};
+    *x = (clvi_exchange){.grid = grid, .dtype = route->dst.dtype, .accumulate = options.accumulate};
     x->terms = count_terms(grid, route);
     CLVI_CHECK(x->terms == 1 || x->dtype != CLV_I32, CLV_EDTYPE,
                "move: expected a type with sums, found i32");

@@ -5,6 +5,7 @@ libcleave_internal_la_SOURCES += \
 	dist/clvi_dist.h \
 	dist/clvi_scalapack.h \
 	dist/agree.c \
+	dist/candidate.c \
 	dist/cost.c \
 	dist/exchange.c \
 	dist/grid.c \

@@ -70,6 +70,28 @@ done:
     return status;
 }
 
+clv_spec clvi_spec_transposed(clv_spec spec)
+{
+    clv_spec t = spec;
+    t.m = spec.n;
+    t.n = spec.m;
+    t.m_unit = spec.n_unit;
+    t.n_unit = spec.m_unit;
+    t.layout = clv_layout_transpose(spec.layout);
+    return t;
+}
+
+clv_spec clvi_spec_without_single_axes(const clv_grid *grid, clv_spec spec)
+{
+    clv_axes several = 0;
+    for (int axis = 0; axis < clv_grid_naxes(grid); axis++)
+        if (clv_grid_axis(grid, axis).size > 1) several |= 1u << axis;
+    spec.layout.rows = clvi_order_keep(spec.layout.rows, several);
+    spec.layout.cols = clvi_order_keep(spec.layout.cols, several);
+    spec.layout.sum &= several;
+    return spec;
+}
+
 void clvi_spec_values(clv_spec s, int64_t values[])
 {
     int64_t all[CLVI_SPEC_VALUES] = {s.m,     s.n,           s.m_unit,      s.n_unit,

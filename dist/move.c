@@ -68,11 +68,11 @@ int clvi_move_routes(const clv_grid *grid, clv_spec src, clv_spec dst, clvi_rout
     middle.layout.cols = join_kept(last.layout.cols, from.cols, copied);
     cut_further(grid, &middle, ended & copied);
     if (!ended || clvi_spec_equal(middle, last)) {
-        routes[0] = (clvi_route){src, last, first};
+        routes[0] = (clvi_route){.src = src, .dst = last, .first = first};
         return 1;
     }
-    routes[0] = (clvi_route){src, middle, first};
-    routes[1] = (clvi_route){middle, last, first};
+    routes[0] = (clvi_route){.src = src, .dst = middle, .first = first};
+    routes[1] = (clvi_route){.src = middle, .dst = last, .first = first};
     return 2;
 }
 
@@ -110,8 +110,8 @@ clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part)
     return part;
 }
 
-clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate,
-                            clvi_move **out)
+clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_order order,
+                            clvi_exchange_options options, clvi_move **out)
 {
     clv_status status = CLV_OK;
     clvi_route routes[2];
@@ -129,9 +129,11 @@ clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, bool acc
         CLVI_CHECK(move->middle.data, CLV_ENOMEM, "rank %d: %zu bytes of workspace for a move",
                    rank, bytes);
     }
-    for (int i = 0; i < move->nroutes; i++)
-        CLVI_TRY(clvi_exchange_create(grid, &routes[i], accumulate && i == move->nroutes - 1,
-                                      &move->exchanges[i]));
+    for (int i = 0; i < move->nroutes; i++) {
+        clvi_exchange_options of = {.accumulate = options.accumulate && i == move->nroutes - 1};
+        routes[i].order = order;
+        CLVI_TRY(clvi_exchange_create(grid, &routes[i], of, &move->exchanges[i]));
+    }
 done:
     if (status != CLV_OK) clvi_move_destroy(out);
     return status;

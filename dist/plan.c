@@ -26,11 +26,6 @@ struct clv_plan {
     step steps[STEPS_MAX];
 };
 
-const clv_plan_options *clvi_plan_model(const clv_plan *plan)
-{
-    return &plan->model;
-}
-
 /* ---- Steps ---- */
 
 void clvi_plan_add_step(clv_plan *plan, clvi_volume volume, double seconds, const char *format, ...)
@@ -73,7 +68,7 @@ void clvi_plan_add_move(clv_plan *plan, const char *label, clv_spec src, clv_spe
         clvi_volume volume = clvi_route_volume(plan->grid, &routes[i], clv_grid_rank(plan->grid));
         clv_layout_format(plan->grid, routes[i].src.layout, from, sizeof from);
         clv_layout_format(plan->grid, target.layout, to, sizeof to);
-        clvi_plan_add_step(plan, volume, clvi_cost_messages(&plan->model, volume),
+        clvi_plan_add_step(plan, volume, clvi_cost_messages(&plan->model.machine, volume),
                            "%-14s %s[%lld x %lld] %s -> %s", route_name(plan->grid, &routes[i]),
                            label, (long long)dst.m, (long long)dst.n, from, to);
     }
@@ -126,8 +121,7 @@ static clv_status plan_open(clv_grid *grid, const clv_plan_options *options, clv
     clv_plan *plan = *out = calloc(1, sizeof *plan);
     if (!plan) return clvi_fail(CLV_ENOMEM, "a plan");
     plan->grid = grid;
-    plan->model = clvi_plan_defaults(options);
-    return CLV_OK;
+    return clvi_plan_defaults(options, &plan->model);
 }
 
 static clv_status check_move(const clv_matrix *src, const clv_matrix *dst)
@@ -163,7 +157,8 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
         (*out)->specs[0] = from;
         (*out)->specs[1] = to;
         bool accumulate = !(*out)->model.overwrite && to.dtype != CLV_I32;
-        mine = clvi_move_create(grid, from, to, accumulate, &(*out)->move);
+        mine = clvi_move_create(grid, from, to, 0,
+                                (clvi_exchange_options){.accumulate = accumulate}, &(*out)->move);
     }
     CLVI_TRY(clv_grid_agree(grid, mine));
     clvi_plan_add_move(*out, "", from, to);
@@ -201,13 +196,33 @@ done:
     return status;
 }
 
+/* The best candidate of all. Collective. */
+static clv_status plan_product(clv_plan *plan, clv_op op_a, clv_spec a, clv_op op_b, clv_spec b,
+                               clv_spec c)
+{
+    clv_status status;
+    clvi_candidate best;
+    clvi_problem problem = {.grid = plan->grid,
+                            .dtype = c.dtype,
+                            .trans = {op_a == CLV_T, op_b == CLV_T},
+                            .given = {op_a == CLV_T ? clvi_spec_transposed(a) : a,
+                                      op_b == CLV_T ? clvi_spec_transposed(b) : b, c},
+                            .options = &plan->model};
+    for (int i = 0; i < CLVI_OPERANDS; i++)
+        problem.given[i] = clvi_spec_without_single_axes(plan->grid, problem.given[i]);
+    CLVI_TRY(clvi_choose(&problem, &best));
+    CLVI_TRY(clvi_product_create(&problem, &best, &plan->product));
+    clvi_product_explain(plan->product, plan);
+done:
+    return status;
+}
+
 /* The backend of a product, operands checked and the same everywhere. Collective. */
 static clv_status plan_backend(clv_plan *plan, clv_op op_a, const clv_matrix *A, clv_op op_b,
                                const clv_matrix *B, const clv_matrix *C)
 {
     clv_spec a = plan->specs[0], b = plan->specs[1], c = plan->specs[2];
-    if (plan->model.backend == CLV_BACKEND_AUTO)
-        return clvi_product_create(plan, op_a, a, op_b, b, c, plan->grid, &plan->product);
+    if (plan->model.backend == CLV_BACKEND_AUTO) return plan_product(plan, op_a, a, op_b, b, c);
     clvi_plan_add_step(plan, (clvi_volume){0}, 0, "ScaLAPACK p?gemm (bytes not counted)");
     return clvi_scalapack_plan(plan->grid, op_a, A, op_b, B, C, &plan->scalapack);
 }

@@ -85,6 +85,58 @@ void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n
                double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
                void *C, int64_t ldc);
 
+/* ---- gemm.c: local products of operands in tiles ----------------------- */
+
+/* Part of a stored matrix: its element (row0 + i, col0 + j) is data[i * ld + j]. */
+typedef struct {
+    int64_t row0, col0, m, n;
+    const void *data;
+    int64_t ld;
+} clvi_tile;
+
+/* op(A) of a product: the stored matrix, transposed where trans is true, from (row0, col0) of what
+ * is stored. The tiles cover what the product reads, without overlap, and can lie anywhere: in
+ * this process, in a neighbour's memory, in a receive buffer. */
+typedef struct {
+    clv_dtype dtype; /* that of the product, or bf16 in one of f32 */
+    bool trans;
+    int64_t row0, col0;
+    int ntiles;
+    const clvi_tile *tiles;
+} clvi_operand;
+
+/* C[m,n] := alpha op(A)[m,k] op(B)[k,n] + beta C. With nleaves > 0 (a power of two), k is cut at
+ * edges[0] = 0, ..., edges[nleaves] = k (empty leaves are fine), every leaf is one sum in
+ * ascending k, and leaves are added in a binary tree: the bits of an element of C depend on its
+ * row of A, its column of B, the edges, alpha and beta alone, whatever the tiles, m, n, ld,
+ * threads and other elements; and half the leaves computed apart and added give the same bits. */
+typedef struct {
+    clv_dtype dtype; /* f32 or f64 */
+    int64_t m, n, k;
+    double alpha, beta;
+    clvi_operand A, B;
+    void *C;
+    int64_t ldc;
+    int nleaves;
+    const int64_t *edges;
+    void (*poll)(
+        void *context); /* called every millisecond or so from the calling thread; or NULL */
+    void *context;
+} clvi_product_args;
+void clvi_gemm_tiles(const clvi_product_args *args);
+
+/* Allocates what clvi_gemm_tiles packs into, once for the process; later calls are free.
+ * clvi_gemm_memory: bytes of it. */
+clv_status clvi_gemm_reserve(void);
+size_t clvi_gemm_memory(void);
+
+/* ---- skinny.c: products with m <= CLVI_SKINNY rows, at the speed of memory -- */
+
+enum { CLVI_SKINNY = 16 };
+
+/* What clvi_gemm_tiles does where m <= CLVI_SKINNY; the same bits where nleaves > 0. */
+void clvi_gemm_skinny(const clvi_product_args *args);
+
 /* Cores this process may run on (affinity). */
 int clvi_cores(void);
 /* Whether the user set the number of BLAS threads in the environment. */

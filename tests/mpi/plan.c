@@ -47,7 +47,12 @@ typedef struct {
 } scheme;
 
 /* Bytes alone decide: latency and arithmetic are free. */
-static const clv_plan_options bytes_alone = {.latency = 1e-18, .bandwidth = 1, .flops = 1e30};
+static const clv_plan_options bytes_alone = {.machine = {.node_latency = 1e-18,
+                                                         .node_bandwidth = 1,
+                                                         .net_latency = 1e-18,
+                                                         .net_bandwidth = 1,
+                                                         .memory_bandwidth = 1e30,
+                                                         .flops = 1e30}};
 
 static void check_words(const scheme *s, words w, clv_op op_a, const clv_matrix *A, clv_op op_b,
                         const clv_matrix *B, clv_matrix *C)
@@ -172,7 +177,8 @@ static void options_change_the_plan(void)
     clv_matrix *C = make(grid, 64, 64, CLV_F32, "p|-");
     clv_plan *near = NULL, *far = NULL;
     CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &bytes_alone, &near));
-    clv_plan_options slow = {.latency = 1e-18, .bandwidth = 1e-3, .flops = 1e30};
+    clv_plan_options slow = bytes_alone;
+    slow.machine.node_bandwidth = slow.machine.net_bandwidth = 1e-3;
     CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &slow, &far));
     CHECK_INT((long long)clv_plan_bytes(near), (long long)clv_plan_bytes(far));
     if (check_size() > 1) CHECK_NEAR(clv_plan_seconds(far) / clv_plan_seconds(near), 1e3, 1e-6);
