@@ -19,6 +19,9 @@ clv_status clvi_wait(MPI_Request *request);
 /* Polls a condition in the same way, and MPI's messages with it. */
 clv_status clvi_wait_until(bool (*ready)(void *context), void *context);
 
+/* Lets MPI's messages go on. Local, quick. */
+void clvi_wait_poke(clv_grid *grid);
+
 /* Whether ranks share cores, so that waiting sleeps before long. Local, for the process. */
 void clvi_wait_crowded(bool more_ranks_than_cores);
 
@@ -52,6 +55,9 @@ int clvi_smallest_factor(int n); /* smallest prime factor; n itself below 2 */
 
 /* Part `index` of `parts` of the units [0, units): cut by parts' prime factors, smallest first. */
 clvi_range clvi_split(int64_t units, int parts, int index);
+
+/* Panel `panel` of `panels` of a range: cut as evenly as possible in multiples of 64. */
+clvi_range clvi_panel(clvi_range range, int panels, int panel);
 
 /* The range of an extent in units of `unit` that the process with these coordinates holds
  * along the axes of `list`. coords[axis] for every axis of the grid. */
@@ -107,6 +113,12 @@ void clvi_shared_free(clv_grid *grid, void *memory);
 /* Whether neighbours can read it. Local. */
 bool clvi_is_shared(const clv_grid *grid, const void *memory);
 
+/* bytes as a multiple of a cache line: so parts of one workspace do not share any. */
+static inline uint64_t clvi_round_up(uint64_t bytes)
+{
+    return (bytes + 63) & ~(uint64_t)63;
+}
+
 /* ---- channel.c: one process shows another what it may read ---------------------- */
 
 /* Between every two processes of a node runs a channel each way, a ring of CLVI_CHANNEL offers.
@@ -133,10 +145,10 @@ typedef struct clvi_exchange clvi_exchange;
 typedef struct {
     clv_spec src, dst;
     clv_axes first;
-    clv_order order; /* of the ended sums, outermost first: the top of the tree; those not named
-                      * follow in the order of the grid                                       */
-    bool clipped;    /* only what lies in rows [row0, row1) and columns [col0, col1) moves     */
-    int64_t row0, row1, col0, col1;
+    clv_order order;   /* of the ended sums, outermost first: the top of the tree; those not named
+                        * follow in the order of the grid                                       */
+    int panel, panels; /* with panels > 1, each process takes only this panel (clvi_panel) of */
+    bool by_columns;   /* the rows of its block, or of its columns                            */
 } clvi_route;
 
 /* The block that rank has after the route: dst's, or an empty one. Local. */
@@ -150,18 +162,20 @@ typedef struct {
 } clvi_volume;
 clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int rank);
 
-/* The pieces of a route and workspace for what arrives in messages from other nodes (and is not
- * received where it belongs); with accumulate, also for pieces that are added to what is there.
- * Neighbours' pieces are read where they lie and need none. staged: src will be memory that
- * neighbours cannot read: room for a copy that they can. Local: the status is this process's own.
- */
+/* The pieces of a route, and how much workspace they need for what arrives in messages from other
+ * nodes and is not received where it belongs: terms of sums; with accumulate, what is added to
+ * what is there; with tiles, all of it. Neighbours' pieces are read where they lie and need none,
+ * except, where src is staged (memory that neighbours cannot read), room for a copy that they can.
+ * The workspace is lent: _memory bytes, a multiple of a cache line, shared. Local: the status is
+ * this process's own. */
 typedef struct {
-    bool accumulate, staged;
+    bool accumulate, tiles, staged;
 } clvi_exchange_options;
 clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
                                 clvi_exchange_options options, clvi_exchange **out);
 void clvi_exchange_destroy(clvi_exchange **exchange);
-uint64_t clvi_exchange_memory(const clvi_exchange *exchange); /* bytes of workspace */
+uint64_t clvi_exchange_memory(const clvi_exchange *exchange);
+void clvi_exchange_lend(clvi_exchange *exchange, void *space);
 
 /* dst := alpha src + beta dst on the blocks of the route, terms added in a fixed tree over the
  * summed axes. beta other than 0 needs accumulate. Collective. */
@@ -174,17 +188,17 @@ clv_status clvi_exchange_execute(clvi_exchange *exchange, double alpha, clv_bloc
  * everything; src may be overwritten then. */
 int clvi_exchange_count(const clvi_exchange *exchange);
 clvi_tile clvi_exchange_part(const clvi_exchange *exchange,
-                             int i); /* in coordinates of the matrix */
+                             int i);                             /* in coordinates of the matrix */
+clvi_tile clvi_exchange_own_part(const clvi_exchange *exchange); /* 0 x 0: none */
 clv_status clvi_exchange_begin(clvi_exchange *exchange, double beta, clv_block dst);
 clv_status clvi_exchange_give(clvi_exchange *exchange, int i, clv_block src);
 clv_status clvi_exchange_finish(clvi_exchange *exchange, double alpha, clv_block src, double beta,
                                 clv_block dst);
 
 /* A route without sums, not copied at all: show gives away this process's pieces and posts
- * the receives for those of other nodes (their room is the exchange's workspace: create it with
- * accumulate); tiles waits and lists the pieces of dst where they lie, in coordinates of the
- * matrix, this process's own among them; close ends the reading and waits until others have read.
- * clvi_exchange_ntiles: how many there will be. */
+ * the receives for those of other nodes (create it with tiles); tiles waits and lists the pieces of
+ * dst where they lie, in coordinates of the matrix, this process's own among them; close ends the
+ * reading and waits until others have read. clvi_exchange_ntiles: how many there will be. */
 int clvi_exchange_ntiles(const clvi_exchange *exchange);
 clv_status clvi_exchange_show(clvi_exchange *exchange, clv_block src);
 clv_status clvi_exchange_tiles(clvi_exchange *exchange, clv_block src, clvi_tile tiles[]);
@@ -207,10 +221,21 @@ clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part);
  * Collective. */
 clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_order order,
                             clvi_exchange_options options, clvi_move **out);
-uint64_t clvi_move_memory(const clvi_move *move);
+uint64_t clvi_move_memory(const clvi_move *move); /* to be lent, as to an exchange */
+void clvi_move_lend(clvi_move *move, void *space);
 void clvi_move_destroy(clvi_move **move);
 clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,
                              clv_block dst);
+
+/* The same in steps, as of an exchange: the parts of src that others take, and this process's own.
+ */
+int clvi_move_count(const clvi_move *move);
+clvi_tile clvi_move_part(const clvi_move *move, int i);
+clvi_tile clvi_move_own_part(const clvi_move *move);
+clv_status clvi_move_begin(clvi_move *move, double beta, clv_block dst);
+clv_status clvi_move_give(clvi_move *move, int i, clv_block src);
+clv_status clvi_move_finish(clvi_move *move, double alpha, clv_block src, double beta,
+                            clv_block dst);
 
 /* ---- machine.c: profiles -------------------------------------------------------------- */
 
@@ -242,6 +267,7 @@ typedef struct {
     double seconds;                /* predicted, of the slowest process                      */
     uint64_t memory;               /* bytes of workspace of the greediest process            */
     int panels;                    /* parts in which what is gathered comes; at least 1      */
+    bool keep[2], lent[2];         /* A, B: moved for a later product too; as an earlier did  */
 } clvi_candidate;
 
 /* The best candidate within options->memory, by the model or by measuring. In reproducible mode
@@ -272,9 +298,8 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block A
                                 double beta, clv_block C);
 void clvi_product_destroy(clvi_product **product);
 
-/* dw or dx reads operand `operand` as `maker` gathered it in its last execution, as its operand
- * `made`: both products then keep it. False where they need it in different layouts. Call before
- * either is executed. */
-bool clvi_product_keep(clvi_product *maker, int made, clvi_product *reader, int operand);
+/* reader reads operand `operand`, which it was created with as lent, where maker has moved its
+ * operand `made`, created with keep, in its last execution. False where it is not there. */
+bool clvi_product_lend(clvi_product *maker, int made, clvi_product *reader, int operand);
 
 #endif

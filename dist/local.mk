@@ -3,6 +3,7 @@ include_HEADERS += dist/cleave_dist.h
 
 libcleave_internal_la_SOURCES += \
 	dist/clvi_dist.h \
+	dist/clvi_product.h \
 	dist/clvi_scalapack.h \
 	dist/agree.c \
 	dist/candidate.c \
@@ -13,6 +14,7 @@ libcleave_internal_la_SOURCES += \
 	dist/matrix.c \
 	dist/move.c \
 	dist/pilaenv.c \
+	dist/operand.c \
 	dist/plan.c \
 	dist/product.c \
 	dist/scalapack.c \

@@ -48,3 +48,15 @@ clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, c
     range.end = range.end * unit < extent ? range.end * unit : extent;
     return range;
 }
+
+clvi_range clvi_panel(clvi_range range, int panels, int panel)
+{
+    enum { MULTIPLE = 64 }; /* elements: whole cache lines and micro-panels */
+    if (panels <= 1) return range;
+    int64_t length = range.end - range.begin, units = (length + MULTIPLE - 1) / MULTIPLE;
+    int64_t begin = units * panel / panels * MULTIPLE,
+            end = units * (panel + 1) / panels * MULTIPLE;
+    begin = begin < length ? begin : length;
+    end = end < length ? end : length;
+    return (clvi_range){range.begin + begin, range.begin + end};
+}
