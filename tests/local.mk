@@ -35,6 +35,8 @@ mpi_tests = \
 	tests/mpi/move \
 	tests/mpi/optimizer \
 	tests/mpi/plan \
+	tests/mpi/plan_memory \
+	tests/mpi/reproducible \
 	tests/mpi/scalapack \
 	tests/mpi/text \
 	tests/mpi/train
