@@ -36,7 +36,7 @@ static clv_status prepare(clvi_product *product, int operand)
     if (operand == C && clvi_spec_equal(caller, local)) return CLV_OK;
     clv_block *block = &product->local[operand];
     size_t bytes = (size_t)(block->m * block->n) * clv_dtype_size(p->dtype);
-    if (!(block->data = clvi_alloc(bytes)))
+    if (!(block->data = clvi_shared_alloc(p->grid, bytes)))
         return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes of workspace for a product",
                          clv_grid_rank(p->grid), bytes);
     return operand == C ? clvi_move_create(p->grid, local, caller, product->chosen.k,
@@ -93,7 +93,7 @@ void clvi_product_destroy(clvi_product **product)
     if (!*product) return;
     for (int i = 0; i < OPERANDS; i++) {
         clvi_move_destroy(&(*product)->moves[i]);
-        clvi_free((*product)->local[i].data);
+        clvi_shared_free((*product)->of.grid, (*product)->local[i].data);
     }
     free(*product);
     *product = NULL;
