@@ -16,11 +16,16 @@
 clv_status clvi_wait_all(int count, MPI_Request requests[]);
 clv_status clvi_wait(MPI_Request *request);
 
-/* Polls a condition in the same way, and MPI's messages with it. */
+/* Polls a condition that another process brings about through shared memory. MPI is called on the
+ * way while messages of this process are under way: who starts some and does not wait for them at
+ * once says so by pending(+n), and pending(-n) when they are done. spins: how often to look before
+ * calling this, without giving way to others. */
 clv_status clvi_wait_until(bool (*ready)(void *context), void *context);
+void clvi_wait_pending(int change);
+int clvi_wait_spins(void);
 
-/* Lets MPI's messages go on. Local, quick. */
-void clvi_wait_poke(clv_grid *grid);
+/* Lets this process's messages go on, if there are any. Local, quick. */
+void clvi_wait_poke(void);
 
 /* Whether ranks share cores, so that waiting sleeps before long. Local, for the process. */
 void clvi_wait_crowded(bool more_ranks_than_cores);
@@ -50,8 +55,6 @@ clv_status clvi_grid_same(clv_grid *grid, clv_status mine, const char *what, int
 typedef struct {
     int64_t begin, end; /* half open */
 } clvi_range;
-
-int clvi_smallest_factor(int n); /* smallest prime factor; n itself below 2 */
 
 /* Part `index` of `parts` of the units [0, units): cut by parts' prime factors, smallest first. */
 clvi_range clvi_split(int64_t units, int parts, int index);
@@ -96,14 +99,24 @@ void clvi_spec_values(clv_spec spec, int64_t values[]);
 bool clvi_matrix_is_first_copy(const clv_matrix *matrix);
 /* CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix has this spec. Local. */
 clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec);
+/* A matrix that is a spec only: plans look at nothing else. Collective. */
+clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape);
+/* Whether it lies over the caller's memory, which neighbours cannot read. Local, the same on every
+ * process. */
+bool clvi_matrix_staged(const clv_matrix *matrix);
 /* A spec as text for messages, in buffer: "256 x 128 f32 data|row". */
 const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size);
 
-/* ---- arena.c: memory that the processes of a node can read -------------------- */
+/* ---- node.c: who shares memory -------------------------------------------------- */
 
-/* Whether rank shares this process's node: the same host, and with CLEAVE_NODE_SIZE=n in the
- * environment also the same n consecutive ranks (to test many nodes on one). */
+/* Whether rank shares memory with this process (as it does with itself): the same host, and with
+ * CLEAVE_NODE_SIZE=n in the environment also the same n consecutive ranks (to test many nodes on
+ * one). False where memory cannot be shared: then everything goes by messages. The same answer on
+ * both. */
 bool clvi_grid_is_neighbour(const clv_grid *grid, int rank);
+bool clvi_grid_same_node(const clv_grid *grid, int a, int b); /* of any two ranks */
+
+/* ---- arena.c: memory that the processes of a node can read -------------------- */
 
 /* bytes of zeroed memory, every page touched, from the part of shared memory that this process
  * owns; private memory where that has no room. NULL if there is neither. Free with
@@ -122,16 +135,23 @@ static inline uint64_t clvi_round_up(uint64_t bytes)
 /* ---- channel.c: one process shows another what it may read ---------------------- */
 
 /* Between every two processes of a node runs a channel each way, a ring of CLVI_CHANNEL offers.
+ * Every offer has a number, which giver and taker draw in the same order, when an exchange begins;
+ * after that offers may be made, taken and released in any order. Numbers are drawn for all
+ * processes of the grid, those of other nodes too (they tell messages apart).
  * offer: shows `data` (NULL, or memory that is shared) to neighbour `to`; waits while the ring is
  *   full.
- * take: waits for the next offer of neighbour `from` and gives its address in this process.
- * release: the oldest offer taken from `from` and not yet released may be overwritten.
- * reclaim: waits until `to` has released all that was offered. */
+ * take: waits for the offer of neighbour `from` and gives its address in this process.
+ * release: the offer taken from `from` has been read and may be overwritten.
+ * reclaim: waits until `to` has released the offer. */
 enum { CLVI_CHANNEL = 16 };
-clv_status clvi_channel_offer(clv_grid *grid, int to, const void *data, int64_t ld);
-clv_status clvi_channel_take(clv_grid *grid, int from, const void **data, int64_t *ld);
-void clvi_channel_release(clv_grid *grid, int from);
-clv_status clvi_channel_reclaim(clv_grid *grid, int to);
+uint64_t clvi_channel_next_given(clv_grid *grid, int to);
+uint64_t clvi_channel_next_taken(clv_grid *grid, int from);
+clv_status clvi_channel_offer(clv_grid *grid, int to, uint64_t number, const void *data,
+                              int64_t ld);
+clv_status clvi_channel_take(clv_grid *grid, int from, uint64_t number, const void **data,
+                             int64_t *ld);
+void clvi_channel_release(clv_grid *grid, int from, uint64_t number);
+clv_status clvi_channel_reclaim(clv_grid *grid, int to, uint64_t number);
 
 /* ---- exchange.c: one engine for every move ----------------------------------- */
 
@@ -162,14 +182,16 @@ typedef struct {
 } clvi_volume;
 clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int rank);
 
-/* The pieces of a route, and how much workspace they need for what arrives in messages from other
- * nodes and is not received where it belongs: terms of sums; with accumulate, what is added to
- * what is there; with tiles, all of it. Neighbours' pieces are read where they lie and need none,
- * except, where src is staged (memory that neighbours cannot read), room for a copy that they can.
- * The workspace is lent: _memory bytes, a multiple of a cache line, shared. Local: the status is
- * this process's own. */
+/* The pieces of a route, and the workspace for what arrives in messages from other nodes and is not
+ * received where it belongs: terms of sums; with accumulate, what is added to what is there; with
+ * tiles, all of it. Neighbours' pieces are read where they lie and need none. staged: src will be
+ * memory that neighbours cannot read: room for a copy that they can (without it that room is made
+ * by the first execution that needs it; if there is none, this process and those that it gives to
+ * return CLV_ENOMEM). staged_dst: the same of dst, for moves only. lent: the workspace is lent
+ * before the first execution: _memory bytes, a multiple of a cache line, shared. Local: the status
+ * is this process's own. */
 typedef struct {
-    bool accumulate, tiles, staged;
+    bool accumulate, tiles, staged, staged_dst, lent;
 } clvi_exchange_options;
 clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
                                 clvi_exchange_options options, clvi_exchange **out);
@@ -182,6 +204,9 @@ void clvi_exchange_lend(clvi_exchange *exchange, void *space);
 clv_status clvi_exchange_execute(clvi_exchange *exchange, double alpha, clv_block src, double beta,
                                  clv_block dst);
 
+/* Exchanges may overlap in time if all processes begin (or show) them in the same order; no more
+ * than CLVI_CHANNEL at once. */
+
 /* The same in steps, for those who make the pieces of src one after the other, or have other work
  * while they travel. begin: receives are posted. give: piece i of those that this process gives
  * (in the order of the ranks after this one, itself left out) is ready in src. finish: waits for
@@ -192,12 +217,14 @@ clvi_tile clvi_exchange_part(const clvi_exchange *exchange,
 clvi_tile clvi_exchange_own_part(const clvi_exchange *exchange); /* 0 x 0: none */
 clv_status clvi_exchange_begin(clvi_exchange *exchange, double beta, clv_block dst);
 clv_status clvi_exchange_give(clvi_exchange *exchange, int i, clv_block src);
+clv_status clvi_exchange_give_all(clvi_exchange *exchange, clv_block src);
 clv_status clvi_exchange_finish(clvi_exchange *exchange, double alpha, clv_block src, double beta,
                                 clv_block dst);
 
 /* A route without sums, not copied at all: show gives away this process's pieces and posts
  * the receives for those of other nodes (create it with tiles); tiles waits and lists the pieces of
- * dst where they lie, in coordinates of the matrix, this process's own among them; close ends the
+ * dst where they lie, in coordinates of the matrix, this process's own among them (data NULL, and
+ * CLV_ENOMEM, where the giver had no memory to show: close is due all the same); close ends the
  * reading and waits until others have read. clvi_exchange_ntiles: how many there will be. */
 int clvi_exchange_ntiles(const clvi_exchange *exchange);
 clv_status clvi_exchange_show(clvi_exchange *exchange, clv_block src);

@@ -48,7 +48,8 @@ static clv_status draw_panels(clvi_supply *s, const clvi_supply_args *args, clvi
         route.panels = s->npanels;
         route.by_columns = args->by_columns;
         CLVI_TRY(clvi_exchange_create(
-            s->grid, &route, (clvi_exchange_options){.staged = args->staged, .tiles = true},
+            s->grid, &route,
+            (clvi_exchange_options){.staged = args->staged, .tiles = true, .lent = true},
             &s->panels[p]));
         int ntiles = clvi_exchange_ntiles(s->panels[p]);
         if (ntiles > most) most = ntiles;
@@ -78,7 +79,8 @@ clv_status clvi_supply_create(clv_grid *grid, const clvi_supply_args *args, clvi
     } else {
         s->way = MOVED;
         CLVI_TRY(clvi_move_create(grid, args->given, args->local, 0,
-                                  (clvi_exchange_options){.staged = args->staged}, &s->move));
+                                  (clvi_exchange_options){.staged = args->staged, .lent = true},
+                                  &s->move));
     }
     if (!s->tiles) s->tiles = calloc(1, sizeof *s->tiles);
     CLVI_CHECK(s->tiles, CLV_ENOMEM, "an operand of a product");

@@ -157,8 +157,10 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
         (*out)->specs[0] = from;
         (*out)->specs[1] = to;
         bool accumulate = !(*out)->model.overwrite && to.dtype != CLV_I32;
-        mine = clvi_move_create(grid, from, to, 0,
-                                (clvi_exchange_options){.accumulate = accumulate}, &(*out)->move);
+        clvi_exchange_options with = {.accumulate = accumulate,
+                                      .staged = clvi_matrix_staged(src),
+                                      .staged_dst = clvi_matrix_staged(dst)};
+        mine = clvi_move_create(grid, from, to, 0, with, &(*out)->move);
     }
     CLVI_TRY(clv_grid_agree(grid, mine));
     clvi_plan_add_move(*out, "", from, to);

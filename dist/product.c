@@ -172,8 +172,10 @@ static clv_status draw(clvi_product *product)
     product->along = choose_along(p, c);
     for (int i = A; i <= B; i++) CLVI_TRY(draw_operand(product, i));
     if (!clvi_spec_equal(p->given[C], c->specs[C]))
-        CLVI_TRY(clvi_move_create(p->grid, c->specs[C], p->given[C], c->k,
-                                  (clvi_exchange_options){.accumulate = true}, &product->out));
+        CLVI_TRY(clvi_move_create(
+            p->grid, c->specs[C], p->given[C], c->k,
+            (clvi_exchange_options){.accumulate = true, .lent = true, .staged_dst = p->staged[C]},
+            &product->out));
     CLVI_TRY(draw_parts(product));
     draw_leaves(product);
 done:
@@ -308,9 +310,10 @@ done:
     return status;
 }
 
-static void poll_messages(void *grid)
+static void poke(void *context)
 {
-    clvi_wait_poke(grid);
+    (void)context;
+    clvi_wait_poke();
 }
 
 clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a, clv_block b,
@@ -325,8 +328,7 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
                               .B = {.dtype = p->given[B].dtype, .trans = p->trans[B]},
                               .nleaves = product->nleaves,
                               .edges = product->edges,
-                              .poll = poll_messages,
-                              .context = p->grid};
+                              .poll = poke};
     CLVI_TRY(clvi_supply_begin(product->in[A], a));
     CLVI_TRY(clvi_supply_begin(product->in[B], b));
     if (product->out) CLVI_TRY(clvi_move_begin(product->out, beta, c));

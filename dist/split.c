@@ -8,13 +8,6 @@
  */
 #include <clvi_dist.h>
 
-int clvi_smallest_factor(int n)
-{
-    for (int f = 2; f * f <= n; f++)
-        if (n % f == 0) return f;
-    return n;
-}
-
 /* Part `index` of `parts` of a range: each factor picks one of its parts by the most significant
  * digit left of index. */
 static clvi_range cut(clvi_range range, int parts, int index)

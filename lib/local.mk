@@ -11,6 +11,7 @@ libcleave_internal_la_SOURCES += \
 	lib/norm.inc \
 	lib/pointwise.inc \
 	lib/softmax.inc \
+	lib/terms.inc \
 	lib/update.inc \
 	lib/blas.c \
 	lib/dtype.c \
@@ -21,4 +22,5 @@ libcleave_internal_la_SOURCES += \
 	lib/random.c \
 	lib/softmax.c \
 	lib/status.c \
+	lib/terms.c \
 	lib/update.c

@@ -59,8 +59,9 @@ static problem draw_problem(int naxes, uint64_t *state)
     p.beta = factors[check_random_below(state, 5)];
     for (int i = 0; i < 3; i++) {
         p.units[i] = check_random_below(state, 3) ? 0 : 1 + check_random_below(state, 9);
-        p.layouts[i] = draw_layout(naxes, i == 2 && p.beta == 0, state);
+        p.layouts[i] = draw_layout(naxes, i < 2 || p.beta == 0, state);
     }
+    if (p.layouts[2].sum) p.alpha = 1; /* terms are scaled before others add them */
     return p;
 }
 
