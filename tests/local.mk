@@ -6,6 +6,7 @@ unit_tests = \
 	tests/unit/blas \
 	tests/unit/config \
 	tests/unit/dtype \
+	tests/unit/gemm \
 	tests/unit/memory \
 	tests/unit/norm \
 	tests/unit/pointwise \
