@@ -92,6 +92,14 @@ void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n
     }
 }
 
+int clvi_threads(void)
+{
+    ensure_started();
+    rntm_t rntm;
+    bli_rntm_init_from_global(&rntm);
+    return threads_of(&rntm);
+}
+
 int clvi_cores(void)
 {
     for (int cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {

@@ -6,10 +6,12 @@ libcleave_internal_la_SOURCES += \
 	lib/clvi_kernel.h \
 	lib/clvi_lanes.h \
 	lib/clvi_lib.h \
+	lib/clvi_skinny.h \
 	lib/clvi_twice.h \
 	lib/clvi_vector.h \
 	lib/norm.inc \
 	lib/pointwise.inc \
+	lib/skinny.inc \
 	lib/softmax.inc \
 	lib/update.inc \
 	lib/blas.c \
@@ -19,6 +21,8 @@ libcleave_internal_la_SOURCES += \
 	lib/norm.c \
 	lib/pointwise.c \
 	lib/random.c \
+	lib/skinny.c \
+	lib/skinny_kernel.c \
 	lib/softmax.c \
 	lib/status.c \
 	lib/update.c
