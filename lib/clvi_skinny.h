@@ -7,6 +7,19 @@
 
 #include <clvi_lib.h>
 
+/* ---- skinny_tile.c: products in the first cache ------------------------- */
+
+enum { CLVI_SKINNY_PANEL = 16 }; /* columns of a panel */
+
+/* c[m,PANEL] += a[m,k] b[k,PANEL], b contiguous, in ascending k, every step one fused multiply-add
+ * for each element. */
+typedef void clvi_skinny_panel(int64_t m, int64_t k, const void *a, int64_t lda, const void *b,
+                               void *c, int64_t ldc);
+/* That of a dtype for this processor. */
+clvi_skinny_panel *clvi_skinny_panel_kernel(clv_dtype dtype);
+
+/* ---- skinny_kernel.c: B as it comes from memory --------------------------- */
+
 /* c[i*ldc + j] += a[i*lda + l] op(B)[l, j] for i < m, j < n, in ascending l < k, every step one
  * fused multiply-add. op(B)[l, j] is B[l*ldb + j], or B[j*ldb + l] where trans is true. a and c are
  * of dtype; stored is that of B. */

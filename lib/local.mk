@@ -12,6 +12,7 @@ libcleave_internal_la_SOURCES += \
 	lib/norm.inc \
 	lib/pointwise.inc \
 	lib/skinny.inc \
+	lib/skinny_tile.inc \
 	lib/softmax.inc \
 	lib/update.inc \
 	lib/blas.c \
@@ -23,6 +24,7 @@ libcleave_internal_la_SOURCES += \
 	lib/random.c \
 	lib/skinny.c \
 	lib/skinny_kernel.c \
+	lib/skinny_tile.c \
 	lib/softmax.c \
 	lib/status.c \
 	lib/update.c

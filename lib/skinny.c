@@ -8,14 +8,16 @@
  * leaves or not: chunks of k from +0 in ascending k, chunks from left to right, leaves in a tree.
  */
 #include "clvi_skinny.h"
+#include <string.h>
 
 enum {
-    CHUNK = 256,            /* elements of k in one chain, the same for every dtype       */
-    LDA = CHUNK + 16,       /* rows of a chunk of op(A) lie in different sets of a cache  */
-    SUMS = 4096,            /* of a block of C                                            */
-    LEVELS = 7,             /* sums that wait in a tree of 64 leaves                      */
-    LINE = 16,              /* columns that threads do not share                          */
-    POLL_AFTER = 256 * 1024 /* elements of B                                              */
+    CHUNK = 256,            /* elements of k in one chain, the same for every dtype        */
+    LDA = CHUNK + 16,       /* rows of a chunk of op(A) lie in different sets of a cache   */
+    SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
+    LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
+    LINE = 16,              /* columns that threads do not share                           */
+    NARROW = 16,            /* columns of a block whose columns are stored as rows         */
+    POLL_AFTER = 256 * 1024 /* elements of B                                               */
 };
 
 /* Operations that one thread does sooner than two: it takes as long to wake the other. */
@@ -23,17 +25,15 @@ static const double worth_threads = 256 * 1024;
 
 typedef struct {
     const clvi_product_args *args;
-    size_t size;      /* of an element                     */
-    int64_t width;    /* columns of a block                */
-    int64_t unpolled; /* elements of B since the last poll */
+    size_t size;      /* of an element                                     */
+    int64_t width;    /* columns of a block                                */
+    const char *A;    /* op(A) where it lies, if it can be used there; its */
+    int64_t lda;      /* rows begin lda elements apart                     */
+    int64_t unpolled; /* elements of B since the last poll                 */
     bool polls;
+    double a[CLVI_SKINNY * LDA]; /* else a chunk of op(A) */
+    char sums[SUMS] __attribute__((aligned(64)));
 } worker;
-
-typedef struct {
-    double a[CLVI_SKINNY * LDA];
-    double chunk[SUMS];
-    double sums[LEVELS + 1][SUMS];
-} __attribute__((aligned(64))) workspace;
 
 typedef struct {
     int64_t begin, end;
@@ -67,7 +67,7 @@ static const char *element(const clvi_operand *X, const clvi_tile *tile, int64_t
 }
 
 /* a[m, LDA] := columns k of op(A). */
-static void gather(const worker *w, range k, char *a)
+static void gather(worker *w, range k)
 {
     const clvi_product_args *p = w->args;
     for (int t = 0; t < p->A.ntiles; t++) {
@@ -75,7 +75,7 @@ static void gather(const worker *w, range k, char *a)
         range i = intersection(tile_rows(&p->A, tile), (range){0, p->m});
         range l = intersection(tile_columns(&p->A, tile), k);
         if (i.begin >= i.end || l.begin >= l.end) continue;
-        char *to = a + (size_t)(i.begin * LDA + l.begin - k.begin) * w->size;
+        char *to = (char *)w->a + (size_t)(i.begin * LDA + l.begin - k.begin) * w->size;
         const char *from = element(&p->A, tile, i.begin, l.begin);
         size_t step = (size_t)tile->ld * clv_dtype_size(p->A.dtype);
         if (p->A.trans)
@@ -102,8 +102,8 @@ static int64_t next_cut(const clvi_operand *B, range columns, int64_t k, int64_t
     return end;
 }
 
-/* c[m, width] += a[m, LDA] op(B) for a chunk of k and the columns of a block, tile by tile. */
-static void multiply(const worker *w, range k, range columns, const char *a, char *c)
+/* c[m, width] += a[m, lda] op(B) for a chunk of k and the columns of a block, tile by tile. */
+static void multiply(const worker *w, range k, range columns, const char *a, int64_t lda, char *c)
 {
     const clvi_product_args *p = w->args;
     for (int64_t cut, l = k.begin; l < k.end; l = cut) {
@@ -114,10 +114,22 @@ static void multiply(const worker *w, range k, range columns, const char *a, cha
             range j = intersection(tile_columns(&p->B, tile), columns);
             if (j.begin >= j.end || l < rows.begin || l >= rows.end) continue;
             clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
-                               a + (size_t)(l - k.begin) * w->size, LDA,
+                               a + (size_t)(l - k.begin) * w->size, lda,
                                element(&p->B, tile, l, j.begin), tile->ld,
                                c + (size_t)(j.begin - columns.begin) * w->size, w->width);
         }
+    }
+}
+
+/* c[m, width] := the chunk k of the columns. */
+static void sum_chunk(worker *w, range k, range columns, char *c)
+{
+    memset(c, 0, (size_t)(w->args->m * w->width) * w->size);
+    if (w->A) {
+        multiply(w, k, columns, w->A + (size_t)k.begin * w->size, w->lda, c);
+    } else {
+        gather(w, k);
+        multiply(w, k, columns, (const char *)w->a, LDA, c);
     }
 }
 
@@ -129,21 +141,27 @@ static void poll(worker *w, int64_t elements)
     w->args->poll(w->args->context);
 }
 
-/* sum[m, width] := the leaf k of the columns. */
-static void add_leaf(worker *w, range k, range columns, workspace *space, void *sum)
+static char *slot(worker *w, int i)
 {
-    const clvi_product_args *p = w->args;
-    int64_t count = p->m * w->width;
-    clvi_fill(p->dtype, count, 0, sum);
-    for (int64_t l = k.begin; l < k.end; l += CHUNK) {
-        range chunk = intersection((range){l, l + CHUNK}, k);
-        bool first = l == k.begin;
-        if (!first) clvi_fill(p->dtype, count, 0, space->chunk);
-        gather(w, chunk, (char *)space->a);
-        multiply(w, chunk, columns, (char *)space->a, first ? sum : (char *)space->chunk);
-        if (!first) clvi_axpby(p->dtype, count, 1, space->chunk, 1, sum);
-        poll(w, (chunk.end - chunk.begin) * (columns.end - columns.begin));
+    return w->sums + (size_t)(i * w->args->m * w->width) * w->size;
+}
+
+/* Slot i - 1 += slot i. */
+static void add_slot(worker *w, int i)
+{
+    clvi_axpby(w->args->dtype, w->args->m * w->width, 1, slot(w, i), 1, slot(w, i - 1));
+}
+
+/* Slot i := the leaf k of the columns. */
+static void sum_leaf(worker *w, range k, range columns, int i)
+{
+    sum_chunk(w, intersection(k, (range){k.begin, k.begin + CHUNK}), columns, slot(w, i));
+    for (int64_t l = k.begin + CHUNK; l < k.end; l += CHUNK) {
+        sum_chunk(w, intersection(k, (range){l, l + CHUNK}), columns, slot(w, i + 1));
+        add_slot(w, i + 1);
+        poll(w, CHUNK * (columns.end - columns.begin));
     }
+    poll(w, CHUNK * (columns.end - columns.begin));
 }
 
 /* C := alpha sum + beta C in the columns of a block. */
@@ -163,35 +181,48 @@ static void finish(const worker *w, range columns, const char *sum)
 
 /* Leaf i is added as a binary counter counts: as many pairs of waiting sums join as i has trailing
  * ones. */
-static void block(worker *w, range columns, workspace *space)
+static void block(worker *w, range columns)
 {
     const clvi_product_args *p = w->args;
     int leaves = p->nleaves > 0 ? p->nleaves : 1, waiting = 0;
     const int64_t whole[] = {0, p->k}, *edges = p->nleaves > 0 ? p->edges : whole;
     for (int leaf = 0; leaf < leaves; leaf++) {
-        add_leaf(w, (range){edges[leaf], edges[leaf + 1]}, columns, space, space->sums[waiting]);
-        for (int bits = leaf; bits & 1; bits >>= 1, waiting--)
-            clvi_axpby(p->dtype, p->m * w->width, 1, space->sums[waiting], 1,
-                       space->sums[waiting - 1]);
+        sum_leaf(w, (range){edges[leaf], edges[leaf + 1]}, columns, waiting);
+        for (int bits = leaf; bits & 1; bits >>= 1) add_slot(w, waiting--);
         waiting++;
     }
-    finish(w, columns, (const char *)space->sums[0]);
+    finish(w, columns, slot(w, 0));
+}
+
+/* Rows of B are read along as far as their sums fit; columns that are stored as rows from end to
+ * end, a few at a time, unless a chunk of op(A) has to be gathered again for each few. */
+static int64_t block_width(const worker *w)
+{
+    const clvi_product_args *p = w->args;
+    int slots = 2;
+    for (int leaves = p->nleaves; leaves > 1; leaves /= 2) slots++;
+    if (p->B.trans) return w->A ? NARROW : 8 * NARROW;
+    return SUMS / (int64_t)w->size / (p->m * slots) / LINE * LINE;
 }
 
 static void share(const clvi_product_args *p, int thread, int threads)
 {
     int64_t lines = (p->n + LINE - 1) / LINE;
-    range mine = intersection(
-        (range){lines * thread / threads * LINE, lines * (thread + 1) / threads * LINE},
-        (range){0, p->n});
-    workspace space;
-    int64_t most = SUMS / p->m / LINE * LINE;
-    worker w = {.args = p,
-                .size = clv_dtype_size(p->dtype),
-                .polls = p->poll && thread == 0,
-                .width = most < mine.end - mine.begin ? most : mine.end - mine.begin};
+    range mine = intersection((range){lines * thread / threads * LINE,
+                                      lines * (thread + 1) / threads * LINE},
+                              (range){0, p->n});
+    worker w;
+    w.args = p;
+    w.size = clv_dtype_size(p->dtype);
+    w.polls = p->poll && thread == 0;
+    w.unpolled = 0;
+    bool in_place = p->A.ntiles == 1 && !p->A.trans && p->A.dtype == p->dtype;
+    w.A = in_place ? element(&p->A, p->A.tiles, 0, 0) : NULL;
+    w.lda = in_place ? p->A.tiles->ld : 0;
+    w.width = block_width(&w);
+    if (w.width > mine.end - mine.begin) w.width = mine.end - mine.begin;
     for (int64_t j = mine.begin; j < mine.end; j += w.width)
-        block(&w, intersection((range){j, j + w.width}, mine), &space);
+        block(&w, intersection((range){j, j + w.width}, mine));
 }
 
 static int threads_for(const clvi_product_args *p)

@@ -10,10 +10,10 @@
 #include "clvi_vector.h"
 
 enum {
-    STRIP = 256, /* columns of four rows used at a time                            */
-    DEEP = 16,   /* rows of a buffer of op(B)                                      */
-    WIDE = 16,   /* and its columns                                                */
-    AHEAD = 512  /* bytes of a row asked for before they are needed                */
+    PANEL = CLVI_SKINNY_PANEL,
+    DEEP = 16,   /* rows of a panel                                    */
+    BLOCK = 256, /* columns of a block of panels                       */
+    DIRECT = 2   /* rows of C up to which panels cost more than they save */
 };
 
 /* ---- Tiles transposed in registers --------------------------------------- */
@@ -87,55 +87,40 @@ CLVI_INLINE float widened(uint16_t x)
     return y;
 }
 
-CLVI_INLINE void widen(int64_t m, int64_t n, const uint16_t *x, int64_t ldx, float *y)
-{
-    for (int64_t i = 0; i < m; i++)
-        CLVI_EACH for (int64_t j = 0; j < n; j++) y[i * STRIP + j] = widened(x[i * ldx + j]);
-}
-
-/* Asks for m rows of n elements. */
-#define FETCH(m, n, x, ldx)                                                      \
-    for (int64_t row = 0; row < (m); row++)                                      \
-        for (int64_t line = 0; line < (n); line += 64 / (int64_t)sizeof(stored)) \
-    __builtin_prefetch((x) + row * (ldx) + line)
-
-#define WIDE_REAL(x) (x)
-#define NEAR(m, n, x, ldx, buffer) (void)(buffer)
-#define NEAR_B(x, buffer) (x)
-#define NEAR_LD(ldx) (ldx)
+#define WIDENED(x) (x)
 #define FUSED __builtin_fmaf
+#define REAL_TYPE CLV_F32
 #define real float
 #define stored float
 #define NAME(f) f##_f32
 #include "skinny.inc"
-#undef FUSED
+#undef REAL_TYPE
 #undef real
 #undef stored
 #undef NAME
 
+#undef FUSED
 #define FUSED __builtin_fma
+#define REAL_TYPE CLV_F64
 #define real double
 #define stored double
 #define NAME(f) f##_f64
 #include "skinny.inc"
-#undef FUSED
+#undef WIDENED
+#undef REAL_TYPE
 #undef real
 #undef stored
 #undef NAME
 
-#undef WIDE_REAL
-#undef NEAR
-#undef NEAR_B
-#undef NEAR_LD
-#define WIDE_REAL widened
-#define NEAR widen
-#define NEAR_B(x, buffer) (buffer)
-#define NEAR_LD(ldx) STRIP
+#undef FUSED
 #define FUSED __builtin_fmaf
+#define WIDENED widened
+#define REAL_TYPE CLV_F32
 #define real float
 #define stored uint16_t
 #define NAME(f) f##_bf16
 #include "skinny.inc"
+#undef stored
 
 CLVI_VECTOR static void finish_f32(int64_t n, float alpha, const float *x, float beta, float *y)
 {
@@ -161,7 +146,6 @@ CLVI_VECTOR static void finish_f64(int64_t n, double alpha, const double *x, dou
     (stored == CLV_BF16 ? (f##_bf16(__VA_ARGS__)) \
                         : (stored == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__)))
 
-#undef stored
 void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, int64_t m, int64_t k,
                         int64_t n, const void *a, int64_t lda, const void *B, int64_t ldb, void *c,
                         int64_t ldc)
