@@ -336,13 +336,15 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
         CLVI_TRY(clvi_supply_panel(product->in[A], panel, a, &args.A));
         CLVI_TRY(clvi_supply_panel(product->in[B], panel, b, &args.B));
         for (int i = 0; i < product->nparts; i++) {
-            multiply(product, &args, product->parts[i], panel, product->out ? 1 : alpha,
+            multiply(product, &args, product->parts[i], panel, product->out ? alpha != 0 : alpha,
                      product->out ? 0 : beta, to);
             if (product->out && panel == panels - 1) CLVI_TRY(give(product, product->parts[i]));
         }
         for (int i = A; i <= B; i++) CLVI_TRY(clvi_supply_end(product->in[i], panel, panels));
     }
-    if (product->out) CLVI_TRY(clvi_move_finish(product->out, alpha, to, beta, c));
+    /* With alpha 0 the terms are zeros of one sign, not products times 0. */
+    if (product->out)
+        CLVI_TRY(clvi_move_finish(product->out, alpha != 0 ? alpha : 1, to, beta, c));
 done:
     return status;
 }

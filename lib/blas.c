@@ -93,8 +93,16 @@ void clvi_blas_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int6
     }
 }
 
-/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype in
- * its context. Hints are where a kernel may prefetch from next; ours names nothing. */
+int clvi_threads(void)
+{
+    ensure_started();
+    rntm_t rntm;
+    bli_rntm_init_from_global(&rntm);
+    return threads_of(&rntm);
+}
+
+/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype
+ * in its context. Hints are where a kernel may prefetch from next; ours names nothing. */
 static clvi_micro micros[2];
 static auxinfo_t hints;
 
@@ -103,8 +111,7 @@ static clvi_micro_side micro_side(num_t dt, bszid_t width, pack_t schema, cntx_t
     clvi_micro_side side = {.width = bli_cntx_get_blksz_def_dt(dt, width, context),
                             .ld = bli_cntx_get_blksz_max_dt(dt, width, context),
                             .schema = (int)schema};
-    side.pack =
-        (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
+    side.pack = (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
     return side;
 }
 
@@ -114,20 +121,20 @@ static void read_context(void)
     cntx_t *context = bli_gks_query_nat_cntx();
     for (int i = 0; i < 2; i++) {
         num_t dt = i == 0 ? BLIS_FLOAT : BLIS_DOUBLE;
-        micros[i] = (clvi_micro){
-            .dtype = i == 0 ? CLV_F32 : CLV_F64,
-            .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
-            .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
-            .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
-            .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
-            .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),
-            .rows = bli_cntx_l3_nat_ukr_prefers_rows_dt(dt, BLIS_GEMM_UKR, context),
-            .multiply =
-                (clvi_micro_multiply *)bli_cntx_get_l3_nat_ukr_dt(dt, BLIS_GEMM_UKR, context),
-            .hints = &hints,
-            .context = context,
-            .zero = bli_obj_buffer_for_const(dt, &BLIS_ZERO),
-            .one = bli_obj_buffer_for_const(dt, &BLIS_ONE)};
+        micros[i] =
+            (clvi_micro){.dtype = i == 0 ? CLV_F32 : CLV_F64,
+                         .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
+                         .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
+                         .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
+                         .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
+                         .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),
+                         .rows = bli_cntx_l3_nat_ukr_prefers_rows_dt(dt, BLIS_GEMM_UKR, context),
+                         .multiply = (clvi_micro_multiply *)bli_cntx_get_l3_nat_ukr_dt(
+                             dt, BLIS_GEMM_UKR, context),
+                         .hints = &hints,
+                         .context = context,
+                         .zero = bli_obj_buffer_for_const(dt, &BLIS_ZERO),
+                         .one = bli_obj_buffer_for_const(dt, &BLIS_ONE)};
     }
 }
 
@@ -140,11 +147,7 @@ const clvi_micro *clvi_micro_kernel(clv_dtype dtype)
 
 int clvi_blas_threads(double operations)
 {
-    ensure_started();
-    if (operations < worth_threads) return 1;
-    rntm_t rntm;
-    bli_rntm_init_from_global(&rntm);
-    return threads_of(&rntm);
+    return operations < worth_threads ? 1 : clvi_threads();
 }
 
 int clvi_cores(void)

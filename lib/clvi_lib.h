@@ -145,6 +145,8 @@ enum { CLVI_SKINNY = 16 };
 /* What clvi_gemm_tiles does where m <= CLVI_SKINNY; the same bits where nleaves > 0. */
 void clvi_gemm_skinny(const clvi_product_args *args);
 
+/* Threads of one product now (clv_blas_set_threads, or the environment). */
+int clvi_threads(void);
 /* Cores this process may run on (affinity). */
 int clvi_cores(void);
 /* Whether the user set the number of BLAS threads in the environment. */

@@ -7,10 +7,13 @@ libcleave_internal_la_SOURCES += \
 	lib/clvi_lanes.h \
 	lib/clvi_lib.h \
 	lib/clvi_micro.h \
+	lib/clvi_skinny.h \
 	lib/clvi_twice.h \
 	lib/clvi_vector.h \
 	lib/norm.inc \
 	lib/pointwise.inc \
+	lib/skinny.inc \
+	lib/skinny_tile.inc \
 	lib/softmax.inc \
 	lib/terms.inc \
 	lib/update.inc \
@@ -23,6 +26,9 @@ libcleave_internal_la_SOURCES += \
 	lib/pack.c \
 	lib/pointwise.c \
 	lib/random.c \
+	lib/skinny.c \
+	lib/skinny_kernel.c \
+	lib/skinny_tile.c \
 	lib/softmax.c \
 	lib/status.c \
 	lib/terms.c \

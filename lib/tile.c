@@ -24,42 +24,40 @@ typedef struct {
 typedef float eight_f32 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double eight_f64 __attribute__((vector_size(64), aligned(8), may_alias));
 
-#define ARITHMETIC(real, suffix, fused)                                                         \
-    /* The sum in x[0] onto the one that waits in x[1], theirs onto x[2], ... into x[n]. */     \
-    CLVI_VECTOR static void fold_##suffix(int n, const tile x[])                                \
-    {                                                                                           \
-        int64_t lines = x[n].lines, length = x[n].length;                                       \
-        for (int64_t i = 0; i < lines; i++) {                                                   \
-            int64_t j = 0;                                                                      \
-            for (; j + 8 <= length; j += 8) {                                                   \
-                eight_##suffix sum = *(eight_##suffix *)((real *)x[0].data + i * x[0].ld + j);  \
-                for (int t = 1; t <= n; t++)                                                    \
-                    sum = *(eight_##suffix *)((real *)x[t].data + i * x[t].ld + j) + sum;       \
-                *(eight_##suffix *)((real *)x[n].data + i * x[n].ld + j) = sum;                 \
-            }                                                                                   \
-            for (; j < length; j++) {                                                           \
-                real sum = ((real *)x[0].data)[i * x[0].ld + j];                                \
-                for (int t = 1; t <= n; t++) sum = ((real *)x[t].data)[i * x[t].ld + j] + sum;  \
-                ((real *)x[n].data)[i * x[n].ld + j] = sum;                                     \
-            }                                                                                   \
-        }                                                                                       \
-    }                                                                                           \
-    /* C := S, S + C, or alpha S + (beta C) in one rounding after beta C's own. */              \
-    CLVI_VECTOR static void finish_##suffix(real alpha, tile sum, real beta, tile C)            \
-    {                                                                                           \
-        for (int64_t i = 0; i < C.lines; i++) {                                                 \
-            const real *S = (real *)sum.data + i * sum.ld;                                      \
-            real *c = (real *)C.data + i * C.ld;                                                \
-            if (beta == 0)                                                                      \
-                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j];                     \
-            else if (alpha == 1 && beta == 1)                                                   \
-                for (int64_t j = 0; j < C.length; j++) c[j] = S[j] + c[j];                      \
-            else                                                                                \
-                for (int64_t j = 0; j < C.length; j++) c[j] = fused(alpha, S[j], beta * c[j]);  \
-        }                                                                                       \
+#define ARITHMETIC(real, suffix)                                                               \
+    /* The sum in x[0] onto the one that waits in x[1], theirs onto x[2], ... into x[n]. */    \
+    CLVI_VECTOR static void fold_##suffix(int n, const tile x[])                               \
+    {                                                                                          \
+        int64_t lines = x[n].lines, length = x[n].length;                                      \
+        for (int64_t i = 0; i < lines; i++) {                                                  \
+            int64_t j = 0;                                                                     \
+            for (; j + 8 <= length; j += 8) {                                                  \
+                eight_##suffix sum = *(eight_##suffix *)((real *)x[0].data + i * x[0].ld + j); \
+                for (int t = 1; t <= n; t++)                                                   \
+                    sum = *(eight_##suffix *)((real *)x[t].data + i * x[t].ld + j) + sum;      \
+                *(eight_##suffix *)((real *)x[n].data + i * x[n].ld + j) = sum;                \
+            }                                                                                  \
+            for (; j < length; j++) {                                                          \
+                real sum = ((real *)x[0].data)[i * x[0].ld + j];                               \
+                for (int t = 1; t <= n; t++) sum = ((real *)x[t].data)[i * x[t].ld + j] + sum; \
+                ((real *)x[n].data)[i * x[n].ld + j] = sum;                                    \
+            }                                                                                  \
+        }                                                                                      \
+    }                                                                                          \
+    /* C := alpha S + beta C, as clvi_axpby computes it. */                                    \
+    CLVI_VECTOR static void finish_##suffix(real alpha, tile sum, real beta, tile C)           \
+    {                                                                                          \
+        for (int64_t i = 0; i < C.lines; i++) {                                                \
+            const real *S = (real *)sum.data + i * sum.ld;                                     \
+            real *c = (real *)C.data + i * C.ld;                                               \
+            if (beta == 0)                                                                     \
+                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j];                    \
+            else                                                                               \
+                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j] + beta * c[j];      \
+        }                                                                                      \
     }
-ARITHMETIC(float, f32, __builtin_fmaf)
-ARITHMETIC(double, f64, __builtin_fma)
+ARITHMETIC(float, f32)
+ARITHMETIC(double, f64)
 
 static void finish(const clvi_tiling *t, tile sum, tile C)
 {

@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/schedule \
+	tests/unit/skinny \
 	tests/unit/softmax \
 	tests/unit/split \
 	tests/unit/status \
@@ -53,7 +54,8 @@ sh_tests = \
 
 # Not tests: what the scripts run.
 helpers = \
-	tests/mpi/saver
+	tests/mpi/saver \
+	tests/unit/skinny_speed
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)

@@ -197,8 +197,7 @@ static double exact(const problem *p, int64_t i, int64_t j)
     double sum = tree(p, i, j, 0, a->nleaves), c = p->before[i * a->n + j];
     double alpha = round_to(a->dtype, a->alpha), beta = round_to(a->dtype, a->beta);
     if (beta == 0) return round_to(a->dtype, alpha * sum);
-    if (alpha == 1 && beta == 1) return round_to(a->dtype, sum + c);
-    return fused(a->dtype, alpha, sum, round_to(a->dtype, beta * c));
+    return round_to(a->dtype, round_to(a->dtype, alpha * sum) + round_to(a->dtype, beta * c));
 }
 
 /* ---- cases ------------------------------------------------------------------ */
