@@ -82,7 +82,7 @@ static bool keeps(const clvi_item *item)
 static needs look(int nspaces, clvi_space *const spaces[], const clvi_item *item)
 {
     uint64_t cap = clvi_space_problem(spaces[0])->options->memory;
-    needs n = {.panels = 1};
+    needs n = {.seconds = item->settled, .panels = 1};
     for (int i = 0; i < nspaces; i++) {
         if (item->codes[i] == CLVI_NONE) continue;
         n.seconds += clvi_space_seconds(spaces[i], item->codes[i], item->kept[i]);
@@ -221,6 +221,15 @@ done:
     return status;
 }
 
+static clv_status measure_few(const clvi_problem *p, int count, const clvi_candidate few[],
+                              int *fastest)
+{
+    clvi_team teams[CLVI_FEW];
+    for (int i = 0; i < count; i++)
+        teams[i] = (clvi_team){.count = 1, .problems = {p}, .ways = {few[i]}};
+    return clvi_measure(count, teams, fastest);
+}
+
 clv_status clvi_choose(const clvi_problem *problem, clvi_candidate *best)
 {
     clv_status status;
@@ -230,7 +239,7 @@ clv_status clvi_choose(const clvi_problem *problem, clvi_candidate *best)
     bool measure = problem->options->measure;
     CLVI_TRY(clv_grid_agree(problem->grid, clvi_space_create(problem, &space)));
     CLVI_TRY(clvi_choose_few(space, measure ? CLVI_FEW : 1, few, &count));
-    if (measure) CLVI_TRY(clvi_measure(problem, count, few, &fastest));
+    if (measure && count > 1) CLVI_TRY(measure_few(problem, count, few, &fastest));
     *best = few[fastest];
 done:
     clvi_space_destroy(&space);

@@ -5,6 +5,8 @@
  *     volume.c        what a move brings to one process, in closed form
  *     jobs.c          all the ways to do a product, and what each costs this process
  *     choose.c        the best of them on all processes, within the memory they may have
+ *     joint.c         several together, so that what one gathers another need not
+ *     team.c          products that were planned together
  *     measure.c       the fastest of a few, by the clock
  *     gemm_plan.c     one product
  *     linear_plan.c   the three products of a linear layer
@@ -97,7 +99,8 @@ double clvi_space_move(clvi_space *space, clvi_code code, int operand);
 
 /* What can be chosen: a way to do each of one or several products together. */
 typedef struct {
-    double bound;       /* seconds of rank 0: on the slowest process it can only be more       */
+    double bound;       /* seconds of rank 0: on the slowest process it can only be more */
+    double settled;     /* of those, the ones of products that are settled */
     clvi_code codes[3]; /* of product i, or CLVI_NONE: it is settled and not looked at          */
     unsigned char kept[3]; /* operands of product i that an earlier one has gathered already      */
 } clvi_item;
@@ -124,10 +127,47 @@ clv_status clvi_search(clv_status mine, int nspaces, clvi_space *const spaces[],
 enum { CLVI_FEW = 4 };
 clv_status clvi_choose_few(clvi_space *space, int most, clvi_candidate few[], int *count);
 
-/* ---- measure.c ------------------------------------------------------------------------ */
+/* ---- team.c: products that are planned together ------------------------------------------- */
+
+enum { CLVI_TEAM = 3 };
+
+/* Product `reader` reads its operand as an earlier product gathered its own. */
+typedef struct {
+    int maker, made, reader, operand;
+} clvi_share;
+
+typedef struct {
+    int count;
+    const clvi_problem *problems[CLVI_TEAM];
+    clvi_candidate ways[CLVI_TEAM];
+    int nshares;
+    clvi_share shares[CLVI_TEAM];
+} clvi_team;
+
+/* The operand of a way as it is stored, not transposed. */
+clv_spec clvi_stored(const clvi_problem *problem, int operand, clv_spec spec);
+
+/* Collective. */
+clv_status clvi_team_create(const clvi_team *team, clvi_product *products[CLVI_TEAM]);
+void clvi_team_destroy(clvi_product *products[CLVI_TEAM]);
 
 /* Executes each on scratch matrices; *fastest is the same on every process. Collective. */
-clv_status clvi_measure(const clvi_problem *problem, int count, const clvi_candidate few[],
-                        int *fastest);
+clv_status clvi_measure(int count, const clvi_team teams[], int *fastest);
+
+/* ---- joint.c: which of them gather what the others read ---------------------------------------
+ */
+
+/* team comes with problems and the best way of each by itself, and with all the shares there can
+ * be; leaves with the best ways of all together and the shares that make them so. spaces: of its
+ * products. Collective. */
+clv_status clvi_choose_joint(clvi_space *const spaces[CLVI_TEAM], clvi_team *team);
+
+/* ---- linear_plan.c --------------------------------------------------------------------------- */
+
+/* The products of a linear layer in the order in which they are executed. */
+enum { CLVI_FORWARD, CLVI_DW, CLVI_DX };
+
+/* The best three for their problems. Collective. */
+clv_status clvi_choose_three(clv_op op_w, const clvi_problem problems[CLVI_TEAM], clvi_team *team);
 
 #endif

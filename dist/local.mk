@@ -12,7 +12,9 @@ libcleave_internal_la_SOURCES += \
 	dist/gemm_plan.c \
 	dist/grid.c \
 	dist/jobs.c \
+	dist/joint.c \
 	dist/layout.c \
+	dist/linear_plan.c \
 	dist/machine.c \
 	dist/matrix.c \
 	dist/measure.c \
@@ -23,5 +25,6 @@ libcleave_internal_la_SOURCES += \
 	dist/scalapack.c \
 	dist/split.c \
 	dist/stubs.c \
+	dist/team.c \
 	dist/volume.c \
 	dist/wait.c
