@@ -37,7 +37,8 @@ mpi_tests = \
 	tests/mpi/plan \
 	tests/mpi/scalapack \
 	tests/mpi/text \
-	tests/mpi/train
+	tests/mpi/train \
+	tests/mpi/volumes
 
 # Shell scripts, on the built command and library.
 sh_tests = \
