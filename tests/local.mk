@@ -31,10 +31,12 @@ mpi_tests = \
 	tests/mpi/layers_norm \
 	tests/mpi/layers_params \
 	tests/mpi/layout \
+	tests/mpi/machine \
 	tests/mpi/matrix \
 	tests/mpi/move \
 	tests/mpi/optimizer \
 	tests/mpi/plan \
+	tests/mpi/planner \
 	tests/mpi/scalapack \
 	tests/mpi/text \
 	tests/mpi/train \
