@@ -146,8 +146,7 @@ static void draw_leaves(clvi_product *product)
         parts *= size;
         place = place * size + coords[axis];
     }
-    int64_t k = product->chosen.specs[A].n, unit = product->chosen.specs[A].n_unit;
-    if (unit == 0) unit = 1;
+    int64_t k = product->chosen.specs[A].n, unit = product->chosen.k_unit;
     product->nleaves = leaves / parts;
     for (int i = 0; i <= product->nleaves; i++) {
         int leaf = place * product->nleaves + i;
@@ -232,6 +231,11 @@ uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *
     if (open_product(problem, candidate, &product) == CLV_OK) bytes = memory_of(product);
     clvi_product_destroy(&product);
     return bytes;
+}
+
+uint64_t clvi_product_held(const clvi_product *product)
+{
+    return product->memory;
 }
 
 clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate *candidate,
@@ -343,8 +347,7 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
         for (int i = A; i <= B; i++) CLVI_TRY(clvi_supply_end(product->in[i], panel, panels));
     }
     /* With alpha 0 the terms are zeros of one sign, not products times 0. */
-    if (product->out)
-        CLVI_TRY(clvi_move_finish(product->out, alpha != 0 ? alpha : 1, to, beta, c));
+    if (product->out) CLVI_TRY(clvi_move_finish(product->out, alpha != 0 ? alpha : 1, to, beta, c));
 done:
     return status;
 }

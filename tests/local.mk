@@ -33,15 +33,18 @@ mpi_tests = \
 	tests/mpi/layers_norm \
 	tests/mpi/layers_params \
 	tests/mpi/layout \
+	tests/mpi/machine \
 	tests/mpi/matrix \
 	tests/mpi/move \
 	tests/mpi/optimizer \
 	tests/mpi/plan \
 	tests/mpi/plan_memory \
+	tests/mpi/planner \
 	tests/mpi/reproducible \
 	tests/mpi/scalapack \
 	tests/mpi/text \
-	tests/mpi/train
+	tests/mpi/train \
+	tests/mpi/volumes
 
 # Shell scripts, on the built command and library.
 sh_tests = \
