@@ -36,6 +36,7 @@ static bool is_set(const char *variable)
 static void start(void)
 {
     bool users = is_set("BLIS_ARCH_TYPE"), ours = false;
+    if (!users) unsetenv("BLIS_ARCH_TYPE"); /* BLIS takes an empty one for 0 */
     reason = users ? "BLIS_ARCH_TYPE" : "BLIS's own choice";
 #ifdef BLIS_CONFIG_SKX
     if (!users) ours = clvi_kernel_prefers_512(&reason);
@@ -93,8 +94,8 @@ void clvi_blas_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int6
     }
 }
 
-/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype in
- * its context. Hints are where a kernel may prefetch from next; ours names nothing. */
+/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype
+ * in its context. Hints are where a kernel may prefetch from next; ours names nothing. */
 static clvi_micro micros[2];
 static auxinfo_t hints;
 
@@ -103,8 +104,7 @@ static clvi_micro_side micro_side(num_t dt, bszid_t width, pack_t schema, cntx_t
     clvi_micro_side side = {.width = bli_cntx_get_blksz_def_dt(dt, width, context),
                             .ld = bli_cntx_get_blksz_max_dt(dt, width, context),
                             .schema = (int)schema};
-    side.pack =
-        (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
+    side.pack = (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
     return side;
 }
 
@@ -114,20 +114,20 @@ static void read_context(void)
     cntx_t *context = bli_gks_query_nat_cntx();
     for (int i = 0; i < 2; i++) {
         num_t dt = i == 0 ? BLIS_FLOAT : BLIS_DOUBLE;
-        micros[i] = (clvi_micro){
-            .dtype = i == 0 ? CLV_F32 : CLV_F64,
-            .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
-            .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
-            .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
-            .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
-            .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),
-            .rows = bli_cntx_l3_nat_ukr_prefers_rows_dt(dt, BLIS_GEMM_UKR, context),
-            .multiply =
-                (clvi_micro_multiply *)bli_cntx_get_l3_nat_ukr_dt(dt, BLIS_GEMM_UKR, context),
-            .hints = &hints,
-            .context = context,
-            .zero = bli_obj_buffer_for_const(dt, &BLIS_ZERO),
-            .one = bli_obj_buffer_for_const(dt, &BLIS_ONE)};
+        micros[i] =
+            (clvi_micro){.dtype = i == 0 ? CLV_F32 : CLV_F64,
+                         .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
+                         .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
+                         .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
+                         .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
+                         .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),
+                         .rows = bli_cntx_l3_nat_ukr_prefers_rows_dt(dt, BLIS_GEMM_UKR, context),
+                         .multiply = (clvi_micro_multiply *)bli_cntx_get_l3_nat_ukr_dt(
+                             dt, BLIS_GEMM_UKR, context),
+                         .hints = &hints,
+                         .context = context,
+                         .zero = bli_obj_buffer_for_const(dt, &BLIS_ZERO),
+                         .one = bli_obj_buffer_for_const(dt, &BLIS_ONE)};
     }
 }
 
