@@ -36,6 +36,7 @@ static bool is_set(const char *variable)
 static void start(void)
 {
     bool users = is_set("BLIS_ARCH_TYPE"), ours = false;
+    if (!users) unsetenv("BLIS_ARCH_TYPE"); /* BLIS takes an empty one for 0 */
     reason = users ? "BLIS_ARCH_TYPE" : "BLIS's own choice";
 #ifdef BLIS_CONFIG_SKX
     if (!users) ours = clvi_kernel_prefers_512(&reason);

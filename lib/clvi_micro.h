@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * clvi_micro.h: BLIS's inner kernels as blas.c hands them to the loops of gemm.c, and what the files
- * of those loops (pack.c, tree.c) give each other.
+ * clvi_micro.h: BLIS's inner kernels as blas.c hands them to the loops of gemm.c, and what the
+ * files of those loops (pack.c, tree.c) give each other.
  *
  * All of a product is seen from the micro-kernel: it multiplies a left panel of mr vectors with a
- * right panel of nr vectors into a tile C[mr, nr]. Which operand is left follows from how the kernel
- * likes to write C, so that row-major C is always written in that way.
+ * right panel of nr vectors into a tile C[mr, nr]. Which operand is left follows from how the
+ * kernel likes to write C, so that row-major C is always written in that way.
  */
 #ifndef CLVI_MICRO_H
 #define CLVI_MICRO_H
@@ -88,8 +88,8 @@ typedef struct {
     clvi_chunk chunks[CLVI_STEP];
 } clvi_step;
 
-/* Walks through k: leaves of chunks, leaves added as a binary counter counts, so that as few sums as
- * possible wait at any time. */
+/* Walks through k: leaves of chunks, leaves added as a binary counter counts, so that as few sums
+ * as possible wait at any time. */
 typedef struct {
     int nleaves;
     const int64_t *edges;

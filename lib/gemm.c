@@ -8,8 +8,9 @@
  *           for rows, mc at a time: pack the left operand (second-level cache)
  *             for each right panel, for each left panel: the micro-tile through the step
  *
- * (Goto and van de Geijn 2008; Van Zee and van de Geijn 2015.) "Rows" are those of the micro-kernel's
- * left operand: where it likes C by columns, C's transpose is computed, and the operands change sides.
+ * (Goto and van de Geijn 2008; Van Zee and van de Geijn 2015.) "Rows" are those of the
+ * micro-kernel's left operand: where it likes C by columns, C's transpose is computed, and the
+ * operands change sides.
  */
 #include "clvi_micro.h"
 
@@ -20,18 +21,18 @@
 #include <stdlib.h>
 #include <time.h>
 
-static int64_t env(const char *n, int64_t d) { const char *v = getenv(n); return v ? atoll(v) : d; }
+/* Bytes of buffers that all threads share. Right panels of 8 MiB are 8192 columns of k = 256: all
+ * of most products. Slots are for a thousand rows and columns or more, so that little is packed
+ * twice. */
+enum { RIGHT = 8 << 20, SLOTS = 16 << 20, SQUARE = 2048, MOST_THREADS = 256 };
 
-enum {
-    RIGHT_BYTES = 8 << 20, /* packed right panels of all threads           */
-    SLOT_BYTES = 16 << 20, /* sums that wait, of all threads               */
-    MOST_THREADS = 256,
-};
-
+/* What a product packs into. */
 static struct {
-    int threads;       /* that there is room for */
-    char *left, *right, *slots, *scratch;
-    size_t left_bytes, scratch_bytes; /* of a thread */
+    int threads; /* that there is room for; 0: nothing is allocated yet */
+    struct {
+        char *data;
+        size_t bytes; /* of one thread, or of all */
+    } left, scratch, right, slots;
 } buffers;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one product at a time has the buffers */
 
@@ -52,22 +53,22 @@ static int64_t ceil_div(int64_t a, int64_t b)
 
 int64_t clvi_gemm_chunk(clv_dtype dtype)
 {
-    return dtype == CLV_F64 ? env("CHUNK", 256) : env("CHUNK", 256);
+    (void)dtype;
+    return 256;
 }
 
-/* ---- block extents ------------------------------------------------------ */
-
-/* k that is packed together at most. */
+/* k of a tree that is packed together, at most: two chunks, so that a leaf of up to two is summed
+ * without leaving the second-level cache. */
 static int64_t deepest(const clvi_micro *micro)
 {
-    return env("DEEP", 512);
+    return 2 * clvi_gemm_chunk(micro->dtype);
 }
 
+/* Rows whose left panels fill what BLIS makes them fill of the second-level cache. */
 static int64_t left_rows(const clvi_micro *micro, int64_t depth)
 {
-    int64_t bytes = env("LEFT", 288 << 10);
-    int64_t rows = bytes / (most(depth, 256) * (int64_t)clv_dtype_size(micro->dtype));
-    int64_t width = micro->left.width;
+    int64_t width = micro->left.width, shallowest = 128;
+    int64_t rows = micro->mc * micro->kc / most(depth, shallowest);
     return most(rows / width, 1) * width;
 }
 
@@ -76,26 +77,31 @@ static size_t panel_bytes(const clvi_micro *micro, const clvi_micro_side *side, 
     return (size_t)(side->ld * depth) * clv_dtype_size(micro->dtype);
 }
 
-static size_t left_room(const clvi_micro *micro)
+/* ---- buffers --------------------------------------------------------------- */
+
+/* Bytes in whole pages, and one more: micro-kernels read a little ahead. */
+static size_t pages(size_t bytes)
 {
-    size_t most_bytes = 0;
-    for (int64_t depth = 1; depth <= deepest(micro); depth++) {
-        size_t b = (size_t)(left_rows(micro, depth) / micro->left.width) *
-                   panel_bytes(micro, &micro->left, depth);
-        if (b > most_bytes) most_bytes = b;
-    }
-    return (most_bytes + 8191) / 4096 * 4096;
+    return (bytes + 2 * 4096 - 1) / 4096 * 4096;
 }
 
-static size_t scratch_room(void)
+static void grow(size_t *bytes, size_t needed)
 {
-    size_t room = 0;
+    if (pages(needed) > *bytes) *bytes = pages(needed);
+}
+
+static void size_buffers(int threads)
+{
     for (int i = 0; i < 2; i++) {
-        const clvi_micro *k = clvi_micro_kernel(i ? CLV_F64 : CLV_F32);
-        size_t bytes = clvi_tile_bytes(k) * (size_t)(left_rows(k, 1) / k->left.width) * CLVI_SLOTS;
-        if (bytes > room) room = bytes;
+        const clvi_micro *k = clvi_micro_kernel(i == 0 ? CLV_F32 : CLV_F64);
+        int64_t most_depth = most(deepest(k), k->kc), rows = left_rows(k, 1), width = k->left.width;
+        /* Where it is deepest a block can be one panel, else it has at most mc kc elements. */
+        grow(&buffers.left.bytes,
+             panel_bytes(k, &k->left, most(most_depth, k->mc * k->kc / width)));
+        grow(&buffers.scratch.bytes, clvi_tile_bytes(k) * (size_t)(rows / width) * CLVI_SLOTS);
+        grow(&buffers.right.bytes, most(RIGHT, (1 << 20) * (int64_t)threads));
+        grow(&buffers.slots.bytes, most(SLOTS, (1 << 20) * (int64_t)threads));
     }
-    return room;
 }
 
 clv_status clvi_gemm_reserve(void)
@@ -103,16 +109,23 @@ clv_status clvi_gemm_reserve(void)
     clv_status status = CLV_OK;
     pthread_mutex_lock(&lock);
     if (!buffers.threads) {
-        size_t a = left_room(clvi_micro_kernel(CLV_F32)), b = left_room(clvi_micro_kernel(CLV_F64));
-        buffers.left_bytes = a > b ? a : b;
         int threads = (int)least(clvi_cores(), MOST_THREADS);
-        buffers.left = clvi_alloc(buffers.left_bytes * (size_t)threads);
-        buffers.scratch_bytes = scratch_room();
-        buffers.scratch = clvi_alloc(buffers.scratch_bytes * (size_t)threads);
-        buffers.right = clvi_alloc((size_t)env("RIGHT", RIGHT_BYTES) + 4096);
-        buffers.slots = clvi_alloc(SLOT_BYTES);
-        CLVI_CHECK(buffers.left && buffers.right && buffers.slots, CLV_ENOMEM,
-                   "no memory for the buffers of local products");
+        size_buffers(threads);
+        buffers.left.data = clvi_alloc(buffers.left.bytes * (size_t)threads);
+        buffers.scratch.data = clvi_alloc(buffers.scratch.bytes * (size_t)threads);
+        buffers.right.data = clvi_alloc(buffers.right.bytes);
+        buffers.slots.data = clvi_alloc(buffers.slots.bytes);
+        bool all =
+            buffers.left.data && buffers.scratch.data && buffers.right.data && buffers.slots.data;
+        if (!all) {
+            clvi_free(buffers.left.data);
+            clvi_free(buffers.scratch.data);
+            clvi_free(buffers.right.data);
+            clvi_free(buffers.slots.data);
+        }
+        CLVI_CHECK(all, CLV_ENOMEM, "no memory for the buffers of local products: %zu bytes",
+                   buffers.left.bytes * (size_t)threads + buffers.right.bytes +
+                       buffers.slots.bytes);
         buffers.threads = threads;
     }
 done:
@@ -122,8 +135,10 @@ done:
 
 size_t clvi_gemm_memory(void)
 {
-    return buffers.threads ? buffers.left_bytes * (size_t)buffers.threads + RIGHT_BYTES + SLOT_BYTES
-                           : 0;
+    size_t threads = (size_t)least(clvi_cores(), MOST_THREADS);
+    if (!buffers.threads) size_buffers((int)threads);
+    return (buffers.left.bytes + buffers.scratch.bytes) * threads + buffers.right.bytes +
+           buffers.slots.bytes;
 }
 
 /* ---- threads that meet --------------------------------------------------- */
@@ -217,8 +232,11 @@ static void run_block(worker *w, const clvi_step *step, block b, int64_t i0, int
     int64_t mr = k->left.width, nr = k->right.width;
     size_t right = panel_bytes(k, &k->right, step->depth);
     size_t slots = (size_t)p->kept * clvi_tile_bytes(k);
-    clvi_column x = {.m = i1 - i0, .left = w->left, .ldc = p->args->ldc,
-                     .scratch = w->scratch, .slots_of_tile = p->kept};
+    clvi_column x = {.m = i1 - i0,
+                     .left = w->left,
+                     .ldc = p->args->ldc,
+                     .scratch = w->scratch,
+                     .slots_of_tile = p->kept};
     for (int64_t j = b.j0; j < b.j1; j += nr) {
         int64_t panel = (j - b.j0) / nr;
         x.n = least(nr, b.j1 - j);
@@ -248,8 +266,7 @@ static void run_step(worker *w, const clvi_step *step, block b)
     int64_t panels = ceil_div(b.j1 - b.j0, nr);
     int64_t r0 = panels * w->member / w->members, r1 = panels * (w->member + 1) / w->members;
     for (int64_t r = r0; r < r1; r += 16) {
-        clvi_pack(&p->right, b.j0, r, least(r + 16, r1), step->k0, step->depth,
-                  w->right);
+        clvi_pack(&p->right, b.j0, r, least(r + 16, r1), step->k0, step->depth, w->right);
         poll(w);
     }
     meet(w);
@@ -300,30 +317,43 @@ static int column_groups(const product *p, int threads)
     return best;
 }
 
+/* As many columns as right panels have room for, all rows; fewer of either, near a square, where
+ * the tiles of the block have slots. */
+static void size_block(worker *w, size_t right, size_t slots)
+{
+    const product *p = w->p;
+    const clvi_micro *k = p->tiling.micro;
+    int64_t across = (int64_t)(right / panel_bytes(k, &k->right, most(p->depth, 1)));
+    int64_t down = ceil_div(p->m, k->left.width);
+    across = least(across, ceil_div(w->j1 - w->j0, k->right.width));
+    if (p->kept > 0) {
+        int64_t tiles = (int64_t)(slots / ((size_t)p->kept * clvi_tile_bytes(k)));
+        int64_t side = SQUARE / k->left.width;
+        down = least(down, most(tiles / most(across, 1), least(side, tiles)));
+        across = least(across, tiles / most(down, 1));
+    }
+    w->columns = most(across, 1) * k->right.width;
+    w->rows = most(down, 1) * k->left.width;
+}
+
 static void start_worker(const product *p, int id, int threads)
 {
     const clvi_micro *k = p->tiling.micro;
     int groups = column_groups(p, threads), group = id / (threads / groups);
-    worker w = {.p = p, .id = id, .members = threads / groups, .member = id % (threads / groups),
-                .meeting = &p->meetings[group], .polled = now()};
+    worker w = {.p = p,
+                .id = id,
+                .members = threads / groups,
+                .member = id % (threads / groups),
+                .meeting = &p->meetings[group],
+                .polled = now()};
     share(0, p->n, k->right.width, groups, group, &w.j0, &w.j1);
-    size_t right = (size_t)env("RIGHT", RIGHT_BYTES) / (size_t)groups / 64 * 64, slots = SLOT_BYTES / (size_t)groups / 64 * 64;
-    w.left = buffers.left + (size_t)id * buffers.left_bytes;
-    w.scratch = buffers.scratch + (size_t)id * buffers.scratch_bytes;
-    w.right = buffers.right + (size_t)group * right;
-    w.slots = buffers.slots + (size_t)group * slots;
-    int64_t mr = k->left.width, nr = k->right.width;
-    int64_t deep = least(p->depth, most(p->args->k, 1));
-    int64_t across = most((int64_t)(right / panel_bytes(k, &k->right, deep)), 1);
-    int64_t down = ceil_div(p->m, mr);
-    if (p->kept > 0) {
-        int64_t tiles = most((int64_t)(slots / ((size_t)p->kept * clvi_tile_bytes(k))), 1);
-        down = least(down, most(tiles / across, env("DOWN", 2048) / mr));
-        down = least(down, tiles);
-        across = least(across, most(tiles / down, 1));
-    }
-    w.columns = across * nr;
-    w.rows = most(down, 1) * mr;
+    size_t right = buffers.right.bytes / (size_t)groups / 4096 * 4096;
+    size_t slots = buffers.slots.bytes / (size_t)groups / 4096 * 4096;
+    w.left = buffers.left.data + (size_t)id * buffers.left.bytes;
+    w.scratch = buffers.scratch.data + (size_t)id * buffers.scratch.bytes;
+    w.right = buffers.right.data + (size_t)group * right;
+    w.slots = buffers.slots.data + (size_t)group * slots;
+    size_block(&w, right - 4096, slots);
     run_worker(&w);
 }
 
@@ -389,17 +419,19 @@ void clvi_gemm_tiles(const clvi_product_args *a)
                  .nleaves = tree ? a->nleaves : 1,
                  .edges = tree ? a->edges : whole,
                  .chunk = clvi_gemm_chunk(a->dtype)};
-    p.tiling = (clvi_tiling){.micro = micro, .alpha = a->alpha, .beta = a->beta,
+    p.tiling = (clvi_tiling){.micro = micro,
+                             .alpha = a->alpha,
+                             .beta = a->beta,
                              .direct = !tree || (a->alpha == 1 && a->beta == 0)};
     p.tiling.typed_alpha = !p.tiling.direct ? micro->one : f32 ? (void *)&alpha : (void *)&a->alpha;
     p.tiling.typed_beta = f32 ? (void *)&beta : (void *)&a->beta;
     if (!tree) {
-        int64_t kc = env("KC", p.chunk);
+        int64_t kc = micro->kc;
         p.chunk = p.depth = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
     } else
         p.depth = most(deepest(micro), p.chunk);
     p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk, p.depth));
-    if (p.tiling.direct && p.kept == 1) p.kept = 0;
+    if (p.tiling.direct && p.kept > 0) p.kept--;
     set_sides(&p);
     run(&p);
 }

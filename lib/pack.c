@@ -44,24 +44,23 @@ static bool cut(const clvi_vectors *x, const clvi_tile *tile, int64_t v0, int64_
                  .k0 = most(k0, tk),
                  .k1 = least(k1, tk + (rows ? tile->n : tile->m))};
     if (p->v0 >= p->v1 || p->k0 >= p->k1) return false;
-    p->data = (const char *)tile->data + (size_t)((p->v0 - tv) * p->inc + (p->k0 - tk) * p->lda) *
-                                             clv_dtype_size(o->dtype);
+    p->data = (const char *)tile->data +
+              (size_t)((p->v0 - tv) * p->inc + (p->k0 - tk) * p->lda) * clv_dtype_size(o->dtype);
     return true;
 }
 
 /* Any lanes of a panel, any strides. */
-#define LANES(name, from, to, convert)                                                      \
-    static void name(const from *a, int64_t inc, int64_t lda, int64_t lanes, int64_t depth, \
-                     to *panel, int64_t ld)                                                 \
-    {                                                                                       \
-        if (lda == 1)                                                                       \
-            for (int64_t i = 0; i < lanes; i++)                                             \
-                for (int64_t l = 0; l < depth; l++)                                         \
-                    panel[l * ld + i] = convert(a[i * inc + l]);                            \
-        else                                                                                \
-            for (int64_t l = 0; l < depth; l++)                                             \
-                for (int64_t i = 0; i < lanes; i++)                                         \
-                    panel[l * ld + i] = convert(a[i * inc + l * lda]);                      \
+#define LANES(name, from, to, convert)                                                           \
+    static void name(const from *a, int64_t inc, int64_t lda, int64_t lanes, int64_t depth,      \
+                     to *panel, int64_t ld)                                                      \
+    {                                                                                            \
+        if (lda == 1)                                                                            \
+            for (int64_t i = 0; i < lanes; i++)                                                  \
+                for (int64_t l = 0; l < depth; l++) panel[l * ld + i] = convert(a[i * inc + l]); \
+        else                                                                                     \
+            for (int64_t l = 0; l < depth; l++)                                                  \
+                for (int64_t i = 0; i < lanes; i++)                                              \
+                    panel[l * ld + i] = convert(a[i * inc + l * lda]);                           \
     }
 
 CLVI_INLINE float widen(uint16_t x)
@@ -94,9 +93,14 @@ static void lanes(const clvi_vectors *x, const void *a, int64_t inc, int64_t lda
 {
     int64_t ld = x->side->ld;
     switch (x->operand->dtype) {
-    case CLV_F32: lanes_f32(a, inc, lda, n, depth, panel, ld); break;
-    case CLV_F64: lanes_f64(a, inc, lda, n, depth, panel, ld); break;
-    default: lanes_bf16(a, inc, lda, n, depth, panel, ld);
+    case CLV_F32:
+        lanes_f32(a, inc, lda, n, depth, panel, ld);
+        break;
+    case CLV_F64:
+        lanes_f64(a, inc, lda, n, depth, panel, ld);
+        break;
+    default:
+        lanes_bf16(a, inc, lda, n, depth, panel, ld);
     }
 }
 

@@ -73,20 +73,39 @@ static tile tile_of(const clvi_micro *micro, int64_t m, int64_t n, void *data, i
     return micro->rows ? (tile){data, m, n, ld} : (tile){data, n, m, ld};
 }
 
-/* Slot s of the column's tile i, of which C has m rows. */
-static tile slot_of(const clvi_tiling *t, const clvi_step *step, const clvi_column *x, int s,
-                    int64_t i, int64_t m)
+/* Slot s of a column: its first tile, and bytes from one tile to the next. */
+typedef struct {
+    tile first;
+    size_t step;
+} series;
+
+static series C_of(const clvi_tiling *t, const clvi_column *x)
+{
+    const clvi_micro *k = t->micro;
+    int64_t mr = k->left.width;
+    return (series){tile_of(k, mr, x->n, x->C, x->ldc),
+                    (size_t)(mr * (k->rows ? x->ldc : 1)) * clv_dtype_size(k->dtype)};
+}
+
+static series slot_of(const clvi_tiling *t, const clvi_step *step, const clvi_column *x, int s)
 {
     const clvi_micro *k = t->micro;
     int64_t mr = k->left.width, nr = k->right.width;
-    if (s == 0 && t->direct) {
-        int64_t at = i * mr * (k->rows ? x->ldc : 1);
-        return tile_of(k, m, x->n, (char *)x->C + at * (int64_t)clv_dtype_size(k->dtype), x->ldc);
-    }
+    size_t bytes = clvi_tile_bytes(k);
+    if (s == 0 && t->direct) return C_of(t, x);
     bool kept = s < step->kept;
-    int64_t at = kept ? i * x->slots_of_tile + s : i * CLVI_SLOTS + s;
-    char *data = (kept ? x->slots : x->scratch) + (size_t)at * clvi_tile_bytes(k);
-    return tile_of(k, mr, nr, data, k->rows ? nr : mr);
+    char *data = kept ? x->slots + (size_t)(s - t->direct) * bytes : x->scratch + (size_t)s * bytes;
+    return (series){tile_of(k, mr, nr, data, k->rows ? nr : mr),
+                    bytes * (size_t)(kept ? x->slots_of_tile : CLVI_SLOTS)};
+}
+
+/* Tile i of m rows. */
+static tile tile_at(const clvi_micro *micro, const series *s, int64_t i, int64_t m)
+{
+    tile t = s->first;
+    t.data = (char *)t.data + (size_t)i * s->step;
+    *(micro->rows ? &t.lines : &t.length) = m;
+    return t;
 }
 
 /* The micro-kernel is done with C by the time it is read. */
@@ -99,28 +118,37 @@ static void prefetch(const clvi_micro *micro, tile x)
     }
 }
 
-/* One chunk of all tiles: the right panel stays in the first-level cache. */
+/* The sums of tile i in the slots that a chunk ends. */
+static void merge(const clvi_micro *micro, const series slots[], int merges, int64_t i, int64_t m)
+{
+    tile sums[CLVI_SLOTS];
+    for (int j = 0; j <= merges; j++) sums[j] = tile_at(micro, &slots[j], i, m);
+    CLVI_DISPATCH(micro->dtype, fold, merges, sums);
+}
+
+/* One chunk of all tiles: the right panel stays in the first-level cache. A tile is added to others
+ * after the next one is multiplied: to read what the micro-kernel has just written is to wait. */
 static void run_chunk(const clvi_tiling *t, const clvi_step *step, const clvi_column *x,
                       const clvi_chunk *c)
 {
     const clvi_micro *k = t->micro;
-    int64_t mr = k->left.width;
+    int64_t mr = k->left.width, tiles = (x->m + mr - 1) / mr, end = x->m - (tiles - 1) * mr;
     size_t size = clv_dtype_size(k->dtype), panel = (size_t)(step->depth * k->left.ld) * size;
     const char *left = (const char *)x->left + (size_t)(c->offset * k->left.ld) * size;
     const char *right = (const char *)x->right + (size_t)(c->offset * k->right.ld) * size;
     const void *beta = c->add ? k->one : c->slot == 0 && t->direct ? t->typed_beta : k->zero;
-    for (int64_t i = 0; i * mr < x->m; i++, left += panel) {
-        int64_t m = x->m - i * mr < mr ? x->m - i * mr : mr;
-        tile to = slot_of(t, step, x, c->slot, i, m);
-        for (int j = 1; j <= c->merges; j++) prefetch(k, slot_of(t, step, x, c->slot - j, i, m));
+    series slots[CLVI_SLOTS];
+    for (int j = 0; j <= c->merges; j++) slots[j] = slot_of(t, step, x, c->slot - j);
+    for (int64_t i = 0; i < tiles; i++, left += panel) {
+        int64_t m = i + 1 < tiles ? mr : end;
+        tile to = tile_at(k, &slots[0], i, m);
+        for (int j = 1; j <= c->merges; j++) prefetch(k, tile_at(k, &slots[j], i, m));
         k->multiply(k->rows ? to.lines : to.length, k->rows ? to.length : to.lines, c->depth,
                     t->typed_alpha, left, right, beta, to.data, k->rows ? to.ld : 1,
                     k->rows ? 1 : to.ld, k->hints, k->context);
-        if (c->merges == 0) continue;
-        tile sums[CLVI_SLOTS] = {to};
-        for (int j = 1; j <= c->merges; j++) sums[j] = slot_of(t, step, x, c->slot - j, i, m);
-        CLVI_DISPATCH(k->dtype, fold, c->merges, sums);
+        if (c->merges > 0 && i > 0) merge(k, slots, c->merges, i - 1, mr);
     }
+    if (c->merges > 0) merge(k, slots, c->merges, tiles - 1, end);
 }
 
 /* All of a product without a tree, and most of one with: nothing but the micro-kernel. */
@@ -147,10 +175,9 @@ void clvi_column_run(const clvi_tiling *t, const clvi_step *step, const clvi_col
     for (int i = 0; i < step->count; i++) run_chunk(t, step, x, &step->chunks[i]);
     if (!step->last || t->direct) return;
     int64_t mr = t->micro->left.width;
+    series sum = slot_of(t, step, x, 0), C = C_of(t, x);
     for (int64_t i = 0; i * mr < x->m; i++) {
         int64_t m = x->m - i * mr < mr ? x->m - i * mr : mr;
-        clvi_tiling C = *t;
-        C.direct = true;
-        finish(t, slot_of(t, step, x, 0, i, m), slot_of(&C, step, x, 0, i, m));
+        finish(t, tile_at(t->micro, &sum, i, m), tile_at(t->micro, &C, i, m));
     }
 }

@@ -3,9 +3,9 @@
  * tree.c: the order of a sum over k: chunks within leaves, leaves in a binary tree.
  *
  * Leaf i is added as a binary counter counts: it takes the next free slot, and as many pairs of
- * slots are added as i has trailing ones in binary. An odd leaf of one chunk is accumulated onto its
- * even neighbour by the micro-kernel itself; its sum is rounded before it is added, as elsewhere.
- * An empty leaf is a chunk of no length: its sum is +0.
+ * slots are added as i has trailing ones in binary. An odd leaf of one chunk is accumulated onto
+ * its even neighbour by the micro-kernel itself; its sum is rounded before it is added, as
+ * elsewhere. An empty leaf is a chunk of no length: its sum is +0.
  */
 #include "clvi_micro.h"
 
