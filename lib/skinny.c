@@ -12,7 +12,7 @@
 
 enum {
     CHUNK = 256,            /* elements of k in one chain, the same for every dtype        */
-    LDA = CHUNK + 16,       /* rows of a chunk of op(A) lie in different sets of a cache   */
+    ROOM = 320 << 10,       /* bytes for op(A), or as much of it as fits                   */
     SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
     LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
     LINE = 16,              /* columns that threads do not share                           */
@@ -27,11 +27,12 @@ typedef struct {
     const clvi_product_args *args;
     size_t size;      /* of an element                                     */
     int64_t width;    /* columns of a block                                */
-    const char *A;    /* op(A) where it lies, if it can be used there; its */
-    int64_t lda;      /* rows begin lda elements apart                     */
+    int64_t ld;       /* elements from one row of sums to the next         */
+    const char *A;    /* op(A) if all of it is at hand, or NULL            */
+    int64_t lda;      /* elements from one row of what is at hand to the next */
     int64_t unpolled; /* elements of B since the last poll                 */
     bool polls;
-    double a[CLVI_SKINNY * LDA]; /* else a chunk of op(A) */
+    char a[ROOM] __attribute__((aligned(64))); /* all of op(A), or a chunk */
     char sums[SUMS] __attribute__((aligned(64)));
 } worker;
 
@@ -66,7 +67,7 @@ static const char *element(const clvi_operand *X, const clvi_tile *tile, int64_t
     return (const char *)tile->data + (size_t)offset * clv_dtype_size(X->dtype);
 }
 
-/* a[m, LDA] := columns k of op(A). */
+/* a[m, lda] := columns k of op(A). */
 static void gather(worker *w, range k)
 {
     const clvi_product_args *p = w->args;
@@ -75,16 +76,38 @@ static void gather(worker *w, range k)
         range i = intersection(tile_rows(&p->A, tile), (range){0, p->m});
         range l = intersection(tile_columns(&p->A, tile), k);
         if (i.begin >= i.end || l.begin >= l.end) continue;
-        char *to = (char *)w->a + (size_t)(i.begin * LDA + l.begin - k.begin) * w->size;
+        char *to = w->a + (size_t)(i.begin * w->lda + l.begin - k.begin) * w->size;
         const char *from = element(&p->A, tile, i.begin, l.begin);
         size_t step = (size_t)tile->ld * clv_dtype_size(p->A.dtype);
         if (p->A.trans)
             clvi_skinny_transpose(p->dtype, p->A.dtype, i.end - i.begin, l.end - l.begin, from,
-                                  tile->ld, to, LDA);
+                                  tile->ld, to, w->lda);
         else
             for (int64_t r = 0; r < i.end - i.begin; r++)
                 clvi_convert(l.end - l.begin, p->A.dtype, from + (size_t)r * step, p->dtype,
-                             to + (size_t)(r * LDA) * w->size);
+                             to + (size_t)(r * w->lda) * w->size);
+    }
+}
+
+/* Rows an odd number of lines apart lie in different sets of a cache. */
+static int64_t odd_lines(int64_t elements)
+{
+    return (elements + LINE - 1) / LINE * LINE | LINE;
+}
+
+/* One row of op(A) is used where it lies, several are gathered: at once if there is room. */
+static void bring_a(worker *w)
+{
+    const clvi_product_args *p = w->args;
+    w->A = NULL;
+    w->lda = odd_lines(p->k);
+    if (p->m == 1 && p->A.ntiles == 1 && !p->A.trans && p->A.dtype == p->dtype) {
+        w->A = element(&p->A, p->A.tiles, 0, 0);
+    } else if ((size_t)(p->m * w->lda) * w->size <= ROOM) {
+        gather(w, (range){0, p->k});
+        w->A = w->a;
+    } else {
+        w->lda = odd_lines(CHUNK);
     }
 }
 
@@ -116,7 +139,7 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
             clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
                                a + (size_t)(l - k.begin) * w->size, lda,
                                element(&p->B, tile, l, j.begin), tile->ld,
-                               c + (size_t)(j.begin - columns.begin) * w->size, w->width);
+                               c + (size_t)(j.begin - columns.begin) * w->size, w->ld);
         }
     }
 }
@@ -124,12 +147,12 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
 /* c[m, width] := the chunk k of the columns. */
 static void sum_chunk(worker *w, range k, range columns, char *c)
 {
-    memset(c, 0, (size_t)(w->args->m * w->width) * w->size);
+    memset(c, 0, (size_t)(w->args->m * w->ld) * w->size);
     if (w->A) {
         multiply(w, k, columns, w->A + (size_t)k.begin * w->size, w->lda, c);
     } else {
         gather(w, k);
-        multiply(w, k, columns, (const char *)w->a, LDA, c);
+        multiply(w, k, columns, w->a, w->lda, c);
     }
 }
 
@@ -143,13 +166,13 @@ static void poll(worker *w, int64_t elements)
 
 static char *slot(worker *w, int i)
 {
-    return w->sums + (size_t)(i * w->args->m * w->width) * w->size;
+    return w->sums + (size_t)(i * w->args->m * w->ld) * w->size;
 }
 
 /* Slot i - 1 += slot i. */
 static void add_slot(worker *w, int i)
 {
-    clvi_axpby(w->args->dtype, w->args->m * w->width, 1, slot(w, i), 1, slot(w, i - 1));
+    clvi_axpby(w->args->dtype, w->args->m * w->ld, 1, slot(w, i), 1, slot(w, i - 1));
 }
 
 /* Slot i := the leaf k of the columns. */
@@ -170,7 +193,7 @@ static void finish(const worker *w, range columns, const char *sum)
     const clvi_product_args *p = w->args;
     int64_t n = columns.end - columns.begin;
     for (int64_t i = 0; i < p->m; i++) {
-        const char *row = sum + (size_t)(i * w->width) * w->size;
+        const char *row = sum + (size_t)(i * w->ld) * w->size;
         char *c = (char *)p->C + (size_t)(i * p->ldc + columns.begin) * w->size;
         clvi_axpby(p->dtype, n, p->alpha, row, p->beta, c);
     }
@@ -199,7 +222,7 @@ static int64_t block_width(const worker *w)
     int slots = 2;
     for (int leaves = p->nleaves; leaves > 1; leaves /= 2) slots++;
     if (p->B.trans) return w->A ? NARROW : 8 * NARROW;
-    return SUMS / (int64_t)w->size / (p->m * slots) / LINE * LINE;
+    return SUMS / (int64_t)w->size / (p->m * slots) / LINE * LINE - LINE;
 }
 
 static void share(const clvi_product_args *p, int thread, int threads)
@@ -213,11 +236,10 @@ static void share(const clvi_product_args *p, int thread, int threads)
     w.size = clv_dtype_size(p->dtype);
     w.polls = p->poll && thread == 0;
     w.unpolled = 0;
-    bool in_place = p->A.ntiles == 1 && !p->A.trans && p->A.dtype == p->dtype;
-    w.A = in_place ? element(&p->A, p->A.tiles, 0, 0) : NULL;
-    w.lda = in_place ? p->A.tiles->ld : 0;
+    bring_a(&w);
     w.width = block_width(&w);
     if (w.width > mine.end - mine.begin) w.width = mine.end - mine.begin;
+    w.ld = odd_lines(w.width);
     for (int64_t j = mine.begin; j < mine.end; j += w.width)
         block(&w, intersection((range){j, j + w.width}, mine));
 }

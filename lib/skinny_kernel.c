@@ -11,8 +11,8 @@
 
 enum {
     PANEL = CLVI_SKINNY_PANEL,
-    DEEP = 16,   /* rows of a panel                                    */
-    BLOCK = 256, /* columns of a block of panels                       */
+    DEEP = 32,   /* rows of a panel                                    */
+    BLOCK = 128, /* columns of a block of panels                       */
     DIRECT = 2   /* rows of C up to which panels cost more than they save */
 };
 
