@@ -159,6 +159,7 @@ static void plans_print_their_steps(void)
     CHECK_OK(clv_plan_gemm(CLV_N, rows, CLV_N, cols, C, NULL, &plan));
     char *text = printed(plan);
     has(text, "multiply");
+    has(text, "bytes of workspace");
     if (check_size() > 1) has(text, "p|-");
     CHECK(clv_plan_seconds(plan) > 0);
     free(text);
@@ -166,6 +167,31 @@ static void plans_print_their_steps(void)
     clv_plan_destroy(&plan);
     clv_matrix *const made[] = {sums, all, rows, cols, C};
     for (int i = 0; i < 5; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
+    clv_grid_destroy(&grid);
+}
+
+/* A cap holds for moves as for products; clv_plan_memory is what counts against it. */
+static void moves_keep_to_their_memory(void)
+{
+    clv_grid *grid = open_grid("p=%d");
+    clv_matrix *sums = make(grid, 16, 8, CLV_F64, "-|-;p"),
+               *all = make(grid, 16, 8, CLV_F64, "-|-");
+    clv_plan *plan = NULL;
+    CHECK_OK(clv_plan_move(sums, all, NULL, &plan));
+    double most = (double)clv_plan_memory(plan);
+    CHECK_OK(clv_grid_reduce(grid, CLV_MAX, 1, &most));
+    clv_plan_destroy(&plan);
+    clv_plan_options options = {.memory = (uint64_t)most};
+    CHECK_OK(clv_plan_move(sums, all, &options, &plan));
+    CHECK(clv_plan_memory(plan) <= options.memory || most == 0);
+    clv_plan_destroy(&plan);
+    options.memory = (uint64_t)most - 1;
+    if (most > 1) {
+        CHECK_STATUS(clv_plan_move(sums, all, &options, &plan), CLV_ENOMEM);
+        CHECK(plan == NULL && strstr(clv_last_error(), "needs"));
+    }
+    clv_matrix_destroy(&sums);
+    clv_matrix_destroy(&all);
     clv_grid_destroy(&grid);
 }
 
@@ -360,6 +386,7 @@ static void executing_does_not_allocate(void)
 const check_case check_cases[] = {
     {"classical schemes", classical_schemes},
     {"plans print their steps", plans_print_their_steps},
+    {"moves keep to their memory", moves_keep_to_their_memory},
     {"options change the plan", options_change_the_plan},
     {"bad moves are refused", bad_moves_are_refused},
     {"bad products are refused", bad_products_are_refused},
