@@ -17,6 +17,7 @@ struct clv_grid {
     int sizes[CLV_MAX_AXES];
     char names[CLV_MAX_AXES][NAME_SIZE];
     clv_traffic traffic;
+    int leaves; /* of every sum; 0: the order is the grid's own */
     struct {
         void *object;
         void (*destroy)(void *);
@@ -253,6 +254,33 @@ int clv_grid_coord(const clv_grid *grid, int rank, int axis)
     int coords[CLV_MAX_AXES];
     clvi_grid_coords(grid, rank, coords);
     return coords[axis];
+}
+
+/* Errors of one process alone. Local. */
+static clv_status check_leaves(const clv_grid *grid, int leaves)
+{
+    if (leaves < 0 || leaves > CLV_MAX_LEAVES || (leaves & (leaves - 1)))
+        return clvi_fail(CLV_EARG, "leaves: expected 0 or a power of two up to %d, found %d",
+                         CLV_MAX_LEAVES, leaves);
+    for (int i = 0; leaves && i < grid->naxes; i++)
+        if (grid->sizes[i] & (grid->sizes[i] - 1))
+            return clvi_fail(CLV_EUNSUPPORTED,
+                             "grid axis \"%s\": reproducible mode expects a power of two, found %d",
+                             grid->names[i], grid->sizes[i]);
+    return CLV_OK;
+}
+
+clv_status clv_grid_set_leaves(clv_grid *grid, int leaves)
+{
+    int64_t same[] = {leaves};
+    clv_status status = clvi_grid_same(grid, check_leaves(grid, leaves), "leaves", 1, same);
+    if (status == CLV_OK) grid->leaves = leaves;
+    return status;
+}
+
+int clv_grid_leaves(const clv_grid *grid)
+{
+    return grid->leaves;
 }
 
 clv_traffic clv_grid_traffic(const clv_grid *grid)

@@ -14,6 +14,7 @@ libcleave_internal_la_SOURCES += \
 	lib/update.inc \
 	lib/blas.c \
 	lib/dtype.c \
+	lib/exact.c \
 	lib/kernel.c \
 	lib/memory.c \
 	lib/norm.c \
