@@ -142,14 +142,19 @@ clv_status clvi_linear_create_part(clv_params *params, const char *name, const c
 /* ---- attention_core.c: serial ------------------------------------------------ */
 
 /* One head of one sequence, T tokens, d features. q, k, v, dq, dk, dv, o, do: T x d inside
- * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. work:
- * clvi_attention_work elements of dtype. */
+ * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. reproducible: the same
+ * bits whatever the leading dimensions and threads. work: clvi_attention_work elements of dtype. */
+typedef struct {
+    clv_dtype dtype;
+    bool reproducible;
+    int64_t T, d, ld, ldo;
+    void *work;
+} clvi_attention;
 int64_t clvi_attention_work(int64_t T);
-void clvi_attention_forward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                            const void *v, int64_t ld, void *o, int64_t ldo, void *work);
-void clvi_attention_backward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                             const void *v, int64_t ld, const void *d_o, int64_t ldo, void *dq,
-                             void *dk, void *dv, void *work);
+void clvi_attention_forward(const clvi_attention *head, const void *q, const void *k, const void *v,
+                            void *o);
+void clvi_attention_backward(const clvi_attention *head, const void *q, const void *k,
+                             const void *v, const void *d_o, void *dq, void *dk, void *dv);
 
 /* ---- placement.c -------------------------------------------------------------- */
 
