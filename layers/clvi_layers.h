@@ -127,8 +127,8 @@ typedef struct {
 
 clv_status clvi_rowstats_create(clv_grid *grid, clv_spec x, int count, clvi_rowstats *stats);
 void clvi_rowstats_destroy(clvi_rowstats *stats);
-/* The `count` doubles of own leaf l for local row i, to be written. Local. */
-double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i, int l);
+/* leaves.own * count doubles for local row i, to be written. Local. */
+double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i);
 clv_status clvi_rowstats_gather(clvi_rowstats *stats); /* Collective */
 /* leaves.count * count doubles for local row i. Local. */
 const double *clvi_rowstats_all(const clvi_rowstats *stats, int64_t i);

@@ -37,17 +37,21 @@ static bool holds(clv_block x, int64_t begin, int64_t n, int64_t j)
     return x.col0 + begin <= j && j < x.col0 + begin + n;
 }
 
-/* The numbers of own leaf l of local row i. */
-static void leaf_numbers(const clv_loss *loss, clv_block x, int64_t i, int l)
+/* The numbers of each own leaf of local row i. */
+static void leaf_numbers(const clv_loss *loss, clv_block x, int64_t i)
 {
     clv_dtype dtype = loss->logits.dtype;
-    const int64_t *edges = loss->stats.leaves.edges;
-    int64_t begin = edges[l], n = edges[l + 1] - begin, target = target_of(loss, i);
-    const void *part = clvi_at(x, dtype, i, begin);
-    double *own = clvi_rowstats_own(&loss->stats, i, l);
-    own[MAX] = clvi_max(dtype, n, part);
-    own[SUM_EXP] = clvi_sum_exp(dtype, n, part, own[MAX]);
-    own[TARGET] = holds(x, begin, n, target) ? clvi_get(dtype, part, target - x.col0 - begin) : 0;
+    const clvi_leaves *leaves = &loss->stats.leaves;
+    int64_t target = target_of(loss, i);
+    double *own = clvi_rowstats_own(&loss->stats, i);
+    for (int l = 0; l < leaves->own; l++, own += NUMBERS) {
+        int64_t begin = leaves->edges[l], n = leaves->edges[l + 1] - begin;
+        const void *part = clvi_at(x, dtype, i, begin);
+        own[MAX] = clvi_max(dtype, n, part);
+        own[SUM_EXP] = clvi_sum_exp(dtype, n, part, own[MAX]);
+        own[TARGET] =
+            holds(x, begin, n, target) ? clvi_get(dtype, part, target - x.col0 - begin) : 0;
+    }
 }
 
 /* The numbers of the whole row i, in the order of the leaves. */
@@ -87,8 +91,7 @@ clv_status clv_loss_forward(clv_loss *loss, const clv_matrix *logits, const clv_
     CLVI_TRY(clvi_matrix_expect(targets, "targets", loss->targets));
     x = clv_matrix_block(logits);
     CLVI_TRY(clv_execute_move(loss->targets_to_rows, 1, targets, 0, loss->target));
-    for (int64_t i = 0; i < x.m; i++)
-        for (int l = 0; l < loss->stats.leaves.own; l++) leaf_numbers(loss, x, i, l);
+    for (int64_t i = 0; i < x.m; i++) leaf_numbers(loss, x, i);
     CLVI_TRY(clvi_rowstats_gather(&loss->stats));
     for (int64_t i = 0; i < x.m; i++) {
         double *row = loss->rows[i];

@@ -30,21 +30,6 @@ typedef struct {
     row_stats *rows; /* of the last forward, one local row */
 } norm;
 
-/* The columns of an own leaf and the gain there. */
-typedef struct {
-    int64_t begin, n;
-    const void *gain;
-} part;
-
-static part part_of(const norm *l, int leaf)
-{
-    const clvi_leaves *leaves = &l->moments.leaves;
-    int64_t begin = leaves->edges[leaf];
-    const char *gain = clvi_vector_value(&l->gain);
-    return (part){begin, leaves->edges[leaf + 1] - begin,
-                  gain + (size_t)begin * clv_dtype_size(l->base.x.dtype)};
-}
-
 /* Mean and 1 / deviation of local row i, from the moments of all leaves. */
 static row_stats combine(const norm *l, int64_t i)
 {
@@ -68,13 +53,18 @@ static clv_status forward(clv_layer *layer, const clv_matrix *X, clv_matrix *Y)
     clv_dtype dtype = layer->x.dtype;
     clv_block x = clv_matrix_block(X), y = clv_matrix_block(Y);
     const void *gain = clvi_vector_value(&l->gain), *bias = clvi_vector_value(&l->bias);
+    const clvi_leaves *leaves = &l->moments.leaves;
+    size_t size = clv_dtype_size(dtype);
     clv_status status;
-    for (int64_t i = 0; i < x.m; i++)
-        for (int leaf = 0; leaf < l->moments.leaves.own; leaf++) {
-            part p = part_of(l, leaf);
-            clvi_moments(dtype, p.n, clvi_at(x, dtype, i, p.begin),
-                         clvi_rowstats_own(&l->moments, i, leaf));
+    for (int64_t i = 0; i < x.m; i++) {
+        const char *row = clvi_at(x, dtype, i, 0);
+        double *own = clvi_rowstats_own(&l->moments, i);
+        for (int leaf = 0; leaf < leaves->own; leaf++) {
+            int64_t begin = leaves->edges[leaf];
+            clvi_moments(dtype, leaves->edges[leaf + 1] - begin, row + (size_t)begin * size,
+                         own + leaf * MOMENTS);
         }
+    }
     CLVI_TRY(clvi_rowstats_gather(&l->moments));
     for (int64_t i = 0; i < x.m; i++) {
         row_stats r = l->rows[i] = combine(l, i);
@@ -101,19 +91,30 @@ done:
     return status;
 }
 
+/* Both sums of each own leaf of local row i. */
+static void sum_leaves(norm *l, clv_block x, clv_block dy, int64_t i)
+{
+    clv_dtype dtype = l->base.x.dtype;
+    size_t size = clv_dtype_size(dtype);
+    const char *x_row = clvi_at(x, dtype, i, 0), *dy_row = clvi_at(dy, dtype, i, 0);
+    const char *gain = clvi_vector_value(&l->gain);
+    double *own = clvi_rowstats_own(&l->sums, i);
+    row_stats r = l->rows[i];
+    for (int leaf = 0; leaf < l->sums.leaves.own; leaf++) {
+        int64_t begin = l->sums.leaves.edges[leaf], n = l->sums.leaves.edges[leaf + 1] - begin;
+        size_t at = (size_t)begin * size;
+        clvi_normalize_sums(dtype, n, x_row + at, r.mean, r.rstd, gain + at, dy_row + at,
+                            own + leaf * SUMS);
+    }
+}
+
 static clv_status backward_x(norm *l, clv_block x, clv_block dy, clv_block dx)
 {
     clv_dtype dtype = l->base.x.dtype;
     const void *gain = clvi_vector_value(&l->gain);
     double width = (double)l->base.x.n;
     clv_status status;
-    for (int64_t i = 0; i < x.m; i++)
-        for (int leaf = 0; leaf < l->sums.leaves.own; leaf++) {
-            part p = part_of(l, leaf);
-            clvi_normalize_sums(dtype, p.n, clvi_at(x, dtype, i, p.begin), l->rows[i].mean,
-                                l->rows[i].rstd, p.gain, clvi_at(dy, dtype, i, p.begin),
-                                clvi_rowstats_own(&l->sums, i, leaf));
-        }
+    for (int64_t i = 0; i < x.m; i++) sum_leaves(l, x, dy, i);
     CLVI_TRY(clvi_rowstats_gather(&l->sums));
     for (int64_t i = 0; i < x.m; i++) {
         const double *leaf = clvi_rowstats_all(&l->sums, i);

@@ -37,9 +37,9 @@ void clvi_rowstats_destroy(clvi_rowstats *stats)
     clv_matrix_destroy(&stats->all);
 }
 
-double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i, int l)
+double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i)
 {
-    return clvi_at(clv_matrix_block(stats->own), CLV_F64, i, (int64_t)stats->count * l);
+    return clvi_at(clv_matrix_block(stats->own), CLV_F64, i, 0);
 }
 
 clv_status clvi_rowstats_gather(clvi_rowstats *stats)
