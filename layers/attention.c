@@ -11,11 +11,10 @@
 
 typedef struct {
     clv_layer base;
-    int64_t T, d; /* tokens of a sequence, features of a head */
+    clvi_attention head;
     clv_layer *qkv, *out;
     clv_matrix *Z, *dZ; /* for each head q, k, v side by side  */
     clv_matrix *O, *dO;
-    void *work;
 } attention;
 
 /* Calls visit for every head of every sequence that this process holds: z is the offset of its q in
@@ -23,8 +22,8 @@ typedef struct {
 static void each_head(attention *l, void (*visit)(attention *l, int64_t z, int64_t o))
 {
     clv_block Z = clv_matrix_block(l->Z), O = clv_matrix_block(l->O);
-    for (int64_t i = 0; i < O.m; i += l->T)
-        for (int64_t j = 0; j < O.n; j += l->d) visit(l, i * Z.ld + 3 * j, i * O.ld + j);
+    for (int64_t i = 0; i < O.m; i += l->head.T)
+        for (int64_t j = 0; j < O.n; j += l->head.d) visit(l, i * Z.ld + 3 * j, i * O.ld + j);
 }
 
 static void *at(const attention *l, const clv_matrix *matrix, int64_t offset)
@@ -34,17 +33,17 @@ static void *at(const attention *l, const clv_matrix *matrix, int64_t offset)
 
 static void head_forward(attention *l, int64_t z, int64_t o)
 {
-    clvi_attention_forward(l->base.x.dtype, l->T, l->d, at(l, l->Z, z), at(l, l->Z, z + l->d),
-                           at(l, l->Z, z + 2 * l->d), clv_matrix_block(l->Z).ld, at(l, l->O, o),
-                           clv_matrix_block(l->O).ld, l->work);
+    int64_t d = l->head.d;
+    clvi_attention_forward(&l->head, at(l, l->Z, z), at(l, l->Z, z + d), at(l, l->Z, z + 2 * d),
+                           at(l, l->O, o));
 }
 
 static void head_backward(attention *l, int64_t z, int64_t o)
 {
-    clvi_attention_backward(l->base.x.dtype, l->T, l->d, at(l, l->Z, z), at(l, l->Z, z + l->d),
-                            at(l, l->Z, z + 2 * l->d), clv_matrix_block(l->Z).ld, at(l, l->dO, o),
-                            clv_matrix_block(l->O).ld, at(l, l->dZ, z), at(l, l->dZ, z + l->d),
-                            at(l, l->dZ, z + 2 * l->d), l->work);
+    int64_t d = l->head.d;
+    clvi_attention_backward(&l->head, at(l, l->Z, z), at(l, l->Z, z + d), at(l, l->Z, z + 2 * d),
+                            at(l, l->dO, o), at(l, l->dZ, z), at(l, l->dZ, z + d),
+                            at(l, l->dZ, z + 2 * d));
 }
 
 static clv_status forward(clv_layer *layer, const clv_matrix *X, clv_matrix *Y)
@@ -78,7 +77,7 @@ static void destroy(clv_layer *layer)
     clv_matrix_destroy(&l->dZ);
     clv_matrix_destroy(&l->O);
     clv_matrix_destroy(&l->dO);
-    clvi_free(l->work);
+    clvi_free(l->head.work);
 }
 
 static const clvi_layer_type type = {"attention", forward, backward, destroy};
@@ -99,7 +98,7 @@ static clv_status build(attention *l, clv_params *params, const char *name,
                         const clv_transformer_shape *shape, double out_std)
 {
     clv_grid *grid = l->base.grid;
-    int64_t width = shape->width, d = l->d;
+    int64_t width = shape->width, d = l->head.d;
     clv_spec x = l->base.x, o = clvi_heads_spec(shape, width, d);
     clv_spec z = clvi_heads_spec(shape, 3 * width, 3 * d);
     clv_linear_config qkv = {.x = x, .w = clvi_weight_in_spec(shape, 3 * width, 3 * d), .y = z};
@@ -112,10 +111,12 @@ static clv_status build(attention *l, clv_params *params, const char *name,
     CLVI_TRY(clv_matrix_create(grid, z, &l->dZ));
     CLVI_TRY(clv_matrix_create(grid, o, &l->O));
     CLVI_TRY(clv_matrix_create(grid, o, &l->dO));
-    size_t bytes = (size_t)clvi_attention_work(l->T) * clv_dtype_size(z.dtype);
-    l->work = clvi_alloc(bytes);
-    CLVI_TRY(clv_grid_agree(grid, l->work ? CLV_OK
-                                          : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes)));
+    size_t bytes = (size_t)clvi_attention_work(l->head.T) * clv_dtype_size(z.dtype);
+    l->head.work = clvi_alloc(bytes);
+    l->head.ld = clv_matrix_block(l->Z).ld;
+    l->head.ldo = clv_matrix_block(l->O).ld;
+    CLVI_TRY(clv_grid_agree(
+        grid, l->head.work ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes)));
 done:
     return status;
 }
@@ -131,8 +132,10 @@ clv_status clv_attention_create(clv_params *params, const char *name,
     clv_spec x = clvi_residual_spec(shape);
     CLVI_TRY(clvi_layer_create(grid, sizeof(attention), &type, x, x, layer));
     attention *l = (attention *)*layer;
-    l->T = shape->context;
-    l->d = shape->width / heads;
+    l->head = (clvi_attention){.dtype = x.dtype,
+                               .reproducible = clv_grid_leaves(grid) > 0,
+                               .T = shape->context,
+                               .d = shape->width / heads};
     CLVI_TRY(build(l, params, name, shape, out_std));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);

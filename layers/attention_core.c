@@ -37,12 +37,27 @@ static void *row_of(clv_dtype dtype, void *x, int64_t ld, int64_t i)
     return (char *)x + (size_t)(i * ld) * clv_dtype_size(dtype);
 }
 
-/* P[b, keys] of one tile, contiguous; zeros behind the diagonal. */
-static void probabilities(clv_dtype dtype, tile t, int64_t d, const void *q, const void *k,
-                          int64_t ld, void *P)
+/* An operand of a product, as clvi_gemm takes them. */
+typedef struct {
+    bool trans;
+    const void *data;
+    int64_t ld;
+} operand;
+
+/* C[m,n] = alpha op(A) op(B) + beta C. */
+static void product(const clvi_attention *h, int64_t m, int64_t n, int64_t k, double alpha,
+                    operand A, operand B, double beta, void *C, int64_t ldc)
 {
-    clvi_gemm(dtype, false, true, t.b, t.keys, d, 1 / sqrt((double)d), row(dtype, q, ld, t.i), ld,
-              k, ld, 0, P, t.keys);
+    clvi_gemm(h->dtype, A.trans, B.trans, m, n, k, alpha, A.data, A.ld, B.data, B.ld, beta, C, ldc);
+}
+
+/* P[b, keys] of one tile, contiguous; zeros behind the diagonal. */
+static void probabilities(const clvi_attention *h, tile t, const void *q, const void *k, void *P)
+{
+    clv_dtype dtype = h->dtype;
+    product(h, t.b, t.keys, h->d, 1 / sqrt((double)h->d),
+            (operand){false, row(dtype, q, h->ld, t.i), h->ld}, (operand){true, k, h->ld}, 0, P,
+            t.keys);
     for (int64_t r = 0; r < t.b; r++) {
         int64_t seen = t.i + r + 1;
         char *p = row_of(dtype, P, t.keys, r);
@@ -56,39 +71,41 @@ int64_t clvi_attention_work(int64_t T)
     return 2 * T * (T < BLOCK ? T : BLOCK); /* P and dP of a tile */
 }
 
-void clvi_attention_forward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                            const void *v, int64_t ld, void *o, int64_t ldo, void *work)
+void clvi_attention_forward(const clvi_attention *h, const void *q, const void *k, const void *v,
+                            void *o)
 {
-    for (int64_t i = 0; i < T; i += BLOCK) {
-        tile t = tile_at(T, i);
-        probabilities(dtype, t, d, q, k, ld, work);
-        clvi_gemm(dtype, false, false, t.b, d, t.keys, 1, work, t.keys, v, ld, 0,
-                  row_of(dtype, o, ldo, i), ldo);
+    for (int64_t i = 0; i < h->T; i += BLOCK) {
+        tile t = tile_at(h->T, i);
+        probabilities(h, t, q, k, h->work);
+        product(h, t.b, h->d, t.keys, 1, (operand){false, h->work, t.keys},
+                (operand){false, v, h->ld}, 0, row_of(h->dtype, o, h->ldo, i), h->ldo);
     }
 }
 
-void clvi_attention_backward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                             const void *v, int64_t ld, const void *d_o, int64_t ldo, void *dq,
-                             void *dk, void *dv, void *work)
+void clvi_attention_backward(const clvi_attention *h, const void *q, const void *k, const void *v,
+                             const void *d_o, void *dq, void *dk, void *dv)
 {
+    clv_dtype dtype = h->dtype;
+    int64_t d = h->d, ld = h->ld;
     double scale = 1 / sqrt((double)d);
-    void *P = work, *dP = row_of(dtype, work, clvi_attention_work(T) / 2, 1);
-    for (int64_t i = 0; i < T; i++) {
+    void *P = h->work, *dP = row_of(dtype, h->work, clvi_attention_work(h->T) / 2, 1);
+    for (int64_t i = 0; i < h->T; i++) {
         clvi_fill(dtype, d, 0, row_of(dtype, dk, ld, i));
         clvi_fill(dtype, d, 0, row_of(dtype, dv, ld, i));
     }
-    for (int64_t i = 0; i < T; i += BLOCK) {
-        tile t = tile_at(T, i);
-        const void *qi = row(dtype, q, ld, i), *doi = row(dtype, d_o, ldo, i);
-        probabilities(dtype, t, d, q, k, ld, P);
-        clvi_gemm(dtype, false, true, t.b, t.keys, d, 1, doi, ldo, v, ld, 0, dP, t.keys);
+    for (int64_t i = 0; i < h->T; i += BLOCK) {
+        tile t = tile_at(h->T, i);
+        operand qi = {false, row(dtype, q, ld, i), ld};
+        operand doi = {false, row(dtype, d_o, h->ldo, i), h->ldo};
+        probabilities(h, t, q, k, P);
+        product(h, t.b, t.keys, d, 1, doi, (operand){true, v, ld}, 0, dP, t.keys);
         for (int64_t r = 0; r < t.b; r++) { /* P is 0 behind the diagonal, and so is dS */
             char *dp = row_of(dtype, dP, t.keys, r);
             clvi_softmax_backward(dtype, t.keys, row(dtype, P, t.keys, r), dp, dp);
         }
-        clvi_gemm(dtype, false, false, t.b, d, t.keys, scale, dP, t.keys, k, ld, 0,
-                  row_of(dtype, dq, ld, i), ld);
-        clvi_gemm(dtype, true, false, t.keys, d, t.b, scale, dP, t.keys, qi, ld, 1, dk, ld);
-        clvi_gemm(dtype, true, false, t.keys, d, t.b, 1, P, t.keys, doi, ldo, 1, dv, ld);
+        product(h, t.b, d, t.keys, scale, (operand){false, dP, t.keys}, (operand){false, k, ld}, 0,
+                row_of(dtype, dq, ld, i), ld);
+        product(h, t.keys, d, t.b, scale, (operand){true, dP, t.keys}, qi, 1, dk, ld);
+        product(h, t.keys, d, t.b, 1, (operand){true, P, t.keys}, doi, 1, dv, ld);
     }
 }

@@ -62,14 +62,41 @@ clv_status clvi_plan_move_specs(clv_grid *grid, clv_spec src, clv_spec dst, clv_
 /* Y += X: matrices of one spec. Local. */
 void clvi_add(const clv_matrix *X, clv_matrix *Y);
 
+/* ---- leaves.c: in which parts sums over a sharded dimension are taken -------- */
+
+/* A dimension cut by the axes of a list is summed leaf by leaf: without reproducible mode every
+ * process's shard is a leaf, in it there are clv_grid_leaves of them on every grid. */
+typedef struct {
+    int count; /* of the whole dimension                                             */
+    int own;   /* this process's, a power of two; count / own processes share them   */
+    int64_t edges[CLV_MAX_LEAVES + 1]; /* own leaf l: local [edges[l], edges[l + 1])  */
+} clvi_leaves;
+clvi_leaves clvi_leaves_of(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list);
+/* Of leaf i of the whole dimension. */
+int64_t clvi_leaf_length(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list, int i);
+/* CLV_EUNSUPPORTED where there are more processes than leaves. Local, the same everywhere. */
+clv_status clvi_leaves_check(const clv_grid *grid, const char *what, clv_order list);
+
+/* rows[own, n]: the first becomes the sum of all, added as a binary tree. */
+void clvi_leaves_add(const clvi_leaves *leaves, clv_dtype dtype, int64_t n, void *rows);
+/* The move that ends such a sum, the processes being the top of the same tree: order is the list
+ * that cuts the dimension. Executed with clvi_move_execute, any beta. Collective. */
+clv_status clvi_plan_sum(clv_grid *grid, clv_spec terms, clv_order order, clv_spec sum,
+                         clvi_move **move);
+
+/* Numbers of whole rows or of leaves of rows need no tree: they are added exactly. The sums and
+ * counts of all processes become one on all of them. Collective. */
+clv_status clvi_exact_reduce(clv_grid *grid, clvi_exact *sum, double *count);
+
 /* ---- vector.c: a parameter 1 x n that works on every row -------------------- */
 
 /* value: "-|c" where the matrix it works on is "r|c". Its gradient is a sum over rows: the
- * terms of this process's rows are "-|c;r", and moved (beta = 1) to "-|c". */
+ * terms of this process's rows are "-|c;r", a row a leaf, and moved (beta = 1) to "-|c". */
 typedef struct {
     clv_param *param;
+    clvi_leaves leaves; /* of the rows it works on */
     clv_matrix *terms;
-    clv_plan *sum;
+    clvi_move *sum;
 } clvi_vector;
 
 /* Adds NAME.PART for matrices of spec y, every element `value` at first. Collective. */
@@ -79,29 +106,31 @@ void clvi_vector_destroy(clvi_vector *vector);
 
 /* This process's elements of the value; NULL without a parameter. Local. */
 const void *clvi_vector_value(const clvi_vector *vector);
-/* The terms of the gradient, zeroed, to be added to; NULL without a parameter. Local. */
-void *clvi_vector_terms(clvi_vector *vector);
+/* The terms of the gradient become zero. Local. */
+void clvi_vector_clear(clvi_vector *vector);
+/* Those of local row i, to be added to; NULL without a parameter. Local. */
+void *clvi_vector_terms(const clvi_vector *vector, int64_t i);
 /* gradient += sum of the terms of all rows; nothing without a parameter. Collective. */
 clv_status clvi_vector_collect(clvi_vector *vector);
 
-/* ---- rowstats.c: a few numbers a row, from each shard of its columns --------- */
+/* ---- rowstats.c: a few numbers a row, from each leaf of its columns ---------- */
 
-/* For a matrix "r|c" with p shards of columns: own is "r|c" and holds `count` doubles a row from
- * this shard, all is "r|-" and holds those of every shard, in the order of the shards. What is
- * combined from them is the same bits on every process, and without axes in c
- * there is one shard and nothing moves. */
+/* For a matrix "r|c": own is "r|c" and holds `count` doubles a row from each leaf of the columns,
+ * all is "r|-" and holds those of every leaf, in their order. What is combined from them in that
+ * order is the same bits on every process, and in reproducible mode on every grid. */
 typedef struct {
-    int count, shards;
+    int count;
+    clvi_leaves leaves;
     clv_matrix *own, *all;
     clv_plan *gather;
 } clvi_rowstats;
 
 clv_status clvi_rowstats_create(clv_grid *grid, clv_spec x, int count, clvi_rowstats *stats);
 void clvi_rowstats_destroy(clvi_rowstats *stats);
-/* The `count` doubles of this shard for local row i, to be written. Local. */
+/* leaves.own * count doubles for local row i, to be written. Local. */
 double *clvi_rowstats_own(const clvi_rowstats *stats, int64_t i);
 clv_status clvi_rowstats_gather(clvi_rowstats *stats); /* Collective */
-/* shards * count doubles for local row i. Local. */
+/* leaves.count * count doubles for local row i. Local. */
 const double *clvi_rowstats_all(const clvi_rowstats *stats, int64_t i);
 
 /* ---- linear.c ------------------------------------------------------------------ */
@@ -113,14 +142,19 @@ clv_status clvi_linear_create_part(clv_params *params, const char *name, const c
 /* ---- attention_core.c: serial ------------------------------------------------ */
 
 /* One head of one sequence, T tokens, d features. q, k, v, dq, dk, dv, o, do: T x d inside
- * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. work:
- * clvi_attention_work elements of dtype. */
+ * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. reproducible: the same
+ * bits whatever the leading dimensions and threads. work: clvi_attention_work elements of dtype. */
+typedef struct {
+    clv_dtype dtype;
+    bool reproducible;
+    int64_t T, d, ld, ldo;
+    void *work;
+} clvi_attention;
 int64_t clvi_attention_work(int64_t T);
-void clvi_attention_forward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                            const void *v, int64_t ld, void *o, int64_t ldo, void *work);
-void clvi_attention_backward(clv_dtype dtype, int64_t T, int64_t d, const void *q, const void *k,
-                             const void *v, int64_t ld, const void *d_o, int64_t ldo, void *dq,
-                             void *dk, void *dv, void *work);
+void clvi_attention_forward(const clvi_attention *head, const void *q, const void *k, const void *v,
+                            void *o);
+void clvi_attention_backward(const clvi_attention *head, const void *q, const void *k,
+                             const void *v, const void *d_o, void *dq, void *dk, void *dv);
 
 /* ---- placement.c -------------------------------------------------------------- */
 

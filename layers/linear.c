@@ -32,11 +32,12 @@ done:
 static clv_status backward(clv_layer *layer, const clv_matrix *dY, clv_matrix *dX)
 {
     linear *l = (linear *)layer;
-    void *bias = clvi_vector_terms(&l->bias);
     clv_block dy = clv_matrix_block(dY);
     clv_status status;
-    for (int64_t i = 0; bias && i < dy.m; i++)
-        clvi_axpby(layer->y.dtype, dy.n, 1, clvi_at(dy, layer->y.dtype, i, 0), 1, bias);
+    clvi_vector_clear(&l->bias);
+    for (int64_t i = 0; l->bias.param && i < dy.m; i++)
+        clvi_axpby(layer->y.dtype, dy.n, 1, clvi_at(dy, layer->y.dtype, i, 0), 1,
+                   clvi_vector_terms(&l->bias, i));
     CLVI_TRY(clvi_vector_collect(&l->bias));
     const clv_matrix *A = l->w_transposed ? dY : layer->X, *B = l->w_transposed ? layer->X : dY;
     /* dW first: dX reads what it gathers of dY. */

@@ -10,6 +10,7 @@ libcleave_internal_la_SOURCES += \
 	layers/embedding.c \
 	layers/evaluate.c \
 	layers/layer.c \
+	layers/leaves.c \
 	layers/linear.c \
 	layers/loss.c \
 	layers/mlp.c \

@@ -4,8 +4,9 @@
  *
  *     loss_t = log sum_v exp(x_tv) - x_t,target     dx_tv = (softmax(x_t)_v - [v = target]) / count
  *
- * Each shard of a row brings its greatest logit, the sum of exponentials against it and the
- * target's logit (0 where another shard has it): three numbers are gathered, not the vocabulary.
+ * Each leaf of a row brings its greatest logit, the sum of exponentials against it and the target's
+ * logit (0 where another leaf has it): three numbers are gathered, not the vocabulary. The losses
+ * of rows are added exactly: the mean does not depend on who holds which.
  */
 #include <clvi_layers.h>
 #include <math.h>
@@ -18,7 +19,8 @@ struct clv_loss {
     clv_matrix *target; /* [r|-] for logits [r|c] */
     clv_plan *targets_to_rows;
     clvi_rowstats stats;
-    const clv_matrix *X; /* logits of the last forward, borrowed */
+    double (*rows)[NUMBERS]; /* of the last forward: the numbers of each local row */
+    const clv_matrix *X;     /* logits of the last forward, borrowed */
     double count;
 };
 
@@ -29,32 +31,39 @@ static int64_t target_of(const clv_loss *loss, int64_t i)
     return 0 <= id && id < loss->logits.n ? id : -1;
 }
 
-/* Whether this process holds global column j. */
-static bool holds(clv_block x, int64_t j)
+/* Whether columns [begin, begin + n) of a block have global column j. */
+static bool holds(clv_block x, int64_t begin, int64_t n, int64_t j)
 {
-    return x.col0 <= j && j < x.col0 + x.n;
+    return x.col0 + begin <= j && j < x.col0 + begin + n;
 }
 
-static void row_numbers(const clv_loss *loss, clv_block x, int64_t i, double *own)
+/* The numbers of each own leaf of local row i. */
+static void leaf_numbers(const clv_loss *loss, clv_block x, int64_t i)
 {
     clv_dtype dtype = loss->logits.dtype;
-    const void *row = clvi_at(x, dtype, i, 0);
+    const clvi_leaves *leaves = &loss->stats.leaves;
     int64_t target = target_of(loss, i);
-    own[MAX] = clvi_max(dtype, x.n, row);
-    own[SUM_EXP] = clvi_sum_exp(dtype, x.n, row, own[MAX]);
-    own[TARGET] = holds(x, target) ? clvi_get(dtype, row, target - x.col0) : 0;
+    double *own = clvi_rowstats_own(&loss->stats, i);
+    for (int l = 0; l < leaves->own; l++, own += NUMBERS) {
+        int64_t begin = leaves->edges[l], n = leaves->edges[l + 1] - begin;
+        const void *part = clvi_at(x, dtype, i, begin);
+        own[MAX] = clvi_max(dtype, n, part);
+        own[SUM_EXP] = clvi_sum_exp(dtype, n, part, own[MAX]);
+        own[TARGET] =
+            holds(x, begin, n, target) ? clvi_get(dtype, part, target - x.col0 - begin) : 0;
+    }
 }
 
-/* The numbers of the whole row i. */
+/* The numbers of the whole row i, in the order of the leaves. */
 static void combine(const clv_loss *loss, int64_t i, double out[NUMBERS])
 {
     const double *all = clvi_rowstats_all(&loss->stats, i);
-    int length = NUMBERS * loss->stats.shards;
+    int length = NUMBERS * loss->stats.leaves.count;
     out[MAX] = -INFINITY;
     out[SUM_EXP] = out[TARGET] = 0;
     for (int s = 0; s < length; s += NUMBERS) out[MAX] = fmax(out[MAX], all[s + MAX]);
     for (int s = 0; s < length; s += NUMBERS) {
-        if (all[s + SUM_EXP] != 0) /* an empty shard has max -infinity */
+        if (all[s + SUM_EXP] != 0) /* an empty leaf has max -infinity */
             out[SUM_EXP] += all[s + SUM_EXP] * exp(all[s + MAX] - out[MAX]);
         out[TARGET] += all[s + TARGET];
     }
@@ -75,26 +84,27 @@ clv_status clv_loss_forward(clv_loss *loss, const clv_matrix *logits, const clv_
                             double *mean, int64_t *count)
 {
     clv_block x;
-    double total[2] = {0}; /* losses, rows */
+    clvi_exact sum = {0};
+    double rows = 0;
     clv_status status;
     CLVI_TRY(clvi_matrix_expect(logits, "logits", loss->logits));
     CLVI_TRY(clvi_matrix_expect(targets, "targets", loss->targets));
     x = clv_matrix_block(logits);
     CLVI_TRY(clv_execute_move(loss->targets_to_rows, 1, targets, 0, loss->target));
-    for (int64_t i = 0; i < x.m; i++) row_numbers(loss, x, i, clvi_rowstats_own(&loss->stats, i));
+    for (int64_t i = 0; i < x.m; i++) leaf_numbers(loss, x, i);
     CLVI_TRY(clvi_rowstats_gather(&loss->stats));
-    int64_t rows = counts_rows(loss) ? x.m : 0;
-    for (int64_t i = 0; i < rows; i++) {
-        double row[NUMBERS];
+    for (int64_t i = 0; i < x.m; i++) {
+        double *row = loss->rows[i];
         if (target_of(loss, i) < 0) continue;
         combine(loss, i, row);
-        total[0] += row[MAX] + log(row[SUM_EXP]) - row[TARGET];
-        total[1] += 1;
+        if (!counts_rows(loss)) continue;
+        clvi_exact_add(&sum, row[MAX] + log(row[SUM_EXP]) - row[TARGET]);
+        rows++;
     }
-    CLVI_TRY(clv_grid_reduce(loss->grid, CLV_SUM, 2, total));
-    *mean = total[1] > 0 ? total[0] / total[1] : 0;
-    if (count) *count = (int64_t)total[1];
-    loss->count = total[1];
+    CLVI_TRY(clvi_exact_reduce(loss->grid, &sum, &rows));
+    *mean = rows > 0 ? clvi_exact_value(&sum) / rows : 0;
+    if (count) *count = (int64_t)rows;
+    loss->count = rows;
     loss->X = logits;
 done:
     return status;
@@ -110,15 +120,14 @@ clv_status clv_loss_backward(clv_loss *loss, clv_matrix *dlogits)
     for (int64_t i = 0; i < x.m; i++) {
         int64_t target = target_of(loss, i);
         void *row = clvi_at(dx, dtype, i, 0);
-        double whole[NUMBERS];
+        const double *whole = loss->rows[i];
         if (target < 0) {
             clvi_fill(dtype, dx.n, 0, row);
             continue;
         }
-        combine(loss, i, whole);
         clvi_exp_scaled(dtype, x.n, clvi_at(x, dtype, i, 0), whole[MAX],
                         1 / (whole[SUM_EXP] * loss->count), row);
-        if (holds(x, target)) {
+        if (holds(x, 0, x.n, target)) {
             int64_t j = target - x.col0;
             clvi_set(dtype, row, j, clvi_get(dtype, row, j) - 1 / loss->count);
         }
@@ -155,6 +164,10 @@ clv_status clv_loss_create(clv_grid *grid, clv_spec logits, clv_spec targets, cl
     CLVI_TRY(clv_matrix_create(grid, target, &loss->target));
     CLVI_TRY(clvi_plan_move_specs(grid, targets, target, &loss->targets_to_rows));
     CLVI_TRY(clvi_rowstats_create(grid, logits, NUMBERS, &loss->stats));
+    int64_t m = clv_matrix_block(loss->target).m;
+    loss->rows = clvi_alloc((size_t)m * sizeof *loss->rows);
+    CLVI_TRY(clv_grid_agree(
+        grid, loss->rows ? CLV_OK : clvi_fail(CLV_ENOMEM, "a loss of %lld rows", (long long)m)));
 done:
     if (status != CLV_OK) clv_loss_destroy(&loss);
     *out = loss;
@@ -167,6 +180,7 @@ void clv_loss_destroy(clv_loss **loss)
     clv_plan_destroy(&(*loss)->targets_to_rows);
     clv_matrix_destroy(&(*loss)->target);
     clvi_rowstats_destroy(&(*loss)->stats);
+    clvi_free((*loss)->rows);
     clvi_free(*loss);
     *loss = NULL;
 }

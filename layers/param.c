@@ -55,7 +55,7 @@ static clv_status check_new(const clv_params *params, const char *name, clv_spec
     if (spec.layout.sum)
         return clvi_fail(CLV_ELAYOUT, "parameter %s: expected no pending sum, found %s", name,
                          clvi_spec_format(params->grid, spec, text, sizeof text));
-    return CLV_OK;
+    return clvi_leaves_check(params->grid, name, spec.layout.cols);
 }
 
 clv_status clv_params_create(clv_grid *grid, clv_params **params)
@@ -161,20 +161,33 @@ void clv_params_zero_grad(clv_params *params)
     for (int i = 0; i < params->count; i++) clv_matrix_fill(params->list[i]->grad, 0);
 }
 
+/* The squares of this process's block, row by row and leaf by leaf: they are the same numbers on
+ * every grid in reproducible mode, and added exactly. */
+static void add_squares(const clv_grid *grid, const clv_matrix *x, clvi_exact *squares)
+{
+    clv_spec spec = clv_matrix_spec(x);
+    clv_block block = clv_matrix_block(x);
+    clvi_leaves leaves = clvi_leaves_of(grid, spec.n, spec.n_unit, spec.layout.cols);
+    for (int64_t row = 0; row < block.m; row++)
+        for (int l = 0; l < leaves.own; l++) {
+            int64_t begin = leaves.edges[l], n = leaves.edges[l + 1] - begin;
+            if (n == 0) continue;
+            const void *part = clvi_at(block, spec.dtype, row, begin);
+            clvi_exact_add(squares, clvi_sum_squares(spec.dtype, n, part));
+        }
+}
+
 /* The Euclidean norm of all values or gradients together, each element counted once. */
 static clv_status norm_of(clv_params *params, bool of_grads, double *norm)
 {
-    double squares = 0;
+    clvi_exact squares = {0};
+    double unused = 0;
     for (int i = 0; i < params->count; i++) {
         const clv_matrix *x = of_grads ? params->list[i]->grad : params->list[i]->value;
-        clv_dtype dtype = clv_matrix_spec(x).dtype;
-        clv_block block = clv_matrix_block(x);
-        if (!clvi_matrix_is_first_copy(x)) continue;
-        for (int64_t row = 0; row < block.m; row++)
-            squares += clvi_sum_squares(dtype, block.n, clvi_at(block, dtype, row, 0));
+        if (clvi_matrix_is_first_copy(x)) add_squares(params->grid, x, &squares);
     }
-    clv_status status = clv_grid_reduce(params->grid, CLV_SUM, 1, &squares);
-    *norm = sqrt(squares);
+    clv_status status = clvi_exact_reduce(params->grid, &squares, &unused);
+    *norm = sqrt(clvi_exact_value(&squares));
     return status;
 }
 

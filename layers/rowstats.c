@@ -1,33 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * rowstats.c: a few numbers a row, from each shard of its columns to all of them.
+ * rowstats.c: a few numbers a row, from each leaf of its columns to all processes that share the
+ * row.
  *
  *     all[r|-] = own[r|c]
  *
- * One all-gather of rows x count x shards doubles, against rows x columns of the matrix itself.
+ * One all-gather of rows x count x leaves doubles, against rows x columns of the matrix itself.
  */
 #include <clvi_layers.h>
 
-/* Processes along the axes of a list. */
-static int processes(const clv_grid *grid, clv_order list)
-{
-    int p = 1;
-    for (int i = 0; i < clv_order_length(list); i++)
-        p *= clv_grid_axis(grid, clv_order_axis(list, i)).size;
-    return p;
-}
-
 clv_status clvi_rowstats_create(clv_grid *grid, clv_spec x, int count, clvi_rowstats *stats)
 {
-    *stats = (clvi_rowstats){.count = count, .shards = processes(grid, x.layout.cols)};
-    /* As many units of columns as shards: each shard has one. */
+    clv_status status;
+    *stats = (clvi_rowstats){.count = count};
+    CLVI_TRY(clvi_leaves_check(grid, "numbers of rows", x.layout.cols));
+    stats->leaves = clvi_leaves_of(grid, x.n, x.n_unit, x.layout.cols);
+    /* A unit of columns for each leaf. */
     clv_spec spec = {.m = x.m,
-                     .n = (int64_t)count * stats->shards,
+                     .n = (int64_t)count * stats->leaves.count,
                      .m_unit = x.m_unit,
                      .n_unit = count,
                      .dtype = CLV_F64,
                      .layout = {.rows = x.layout.rows, .cols = x.layout.cols}};
-    clv_status status;
     CLVI_TRY(clv_matrix_create(grid, spec, &stats->own));
     spec.layout.cols = 0;
     CLVI_TRY(clv_matrix_create(grid, spec, &stats->all));

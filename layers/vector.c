@@ -4,7 +4,8 @@
  *
  *     grad[-|c] += sum over r of terms[-|c;r]
  *
- * Axes on which the matrix holds copies hold equal terms, so nothing is counted twice.
+ * Rows are added in the order of their leaves. Axes on which the matrix holds copies hold equal
+ * terms, so nothing is counted twice.
  */
 #include <clvi_layers.h>
 
@@ -18,15 +19,18 @@ clv_status clvi_vector_create(clv_params *params, const char *name, const char *
     terms.layout.sum = clv_order_set(y.layout.rows);
     clv_status status;
     CLVI_TRY(clvi_params_add_part(params, name, part, spec, value, 0, false, &vector->param));
+    CLVI_TRY(clvi_leaves_check(grid, vector->param->name, y.layout.rows));
+    vector->leaves = clvi_leaves_of(grid, y.m, y.m_unit, y.layout.rows);
+    CLVI_TRY(clvi_plan_sum(grid, terms, y.layout.rows, spec, &vector->sum));
+    terms.m = vector->leaves.own;
     CLVI_TRY(clv_matrix_create(grid, terms, &vector->terms));
-    CLVI_TRY(clv_plan_move(vector->terms, vector->param->grad, NULL, &vector->sum));
 done:
     return status;
 }
 
 void clvi_vector_destroy(clvi_vector *vector)
 {
-    clv_plan_destroy(&vector->sum);
+    clvi_move_destroy(&vector->sum);
     clv_matrix_destroy(&vector->terms);
 }
 
@@ -35,15 +39,27 @@ const void *clvi_vector_value(const clvi_vector *vector)
     return vector->param ? clv_matrix_block(vector->param->value).data : NULL;
 }
 
-void *clvi_vector_terms(clvi_vector *vector)
+void clvi_vector_clear(clvi_vector *vector)
 {
+    clv_block terms;
+    if (!vector->param) return;
+    terms = clv_matrix_block(vector->terms);
+    clvi_fill(clv_matrix_spec(vector->terms).dtype, terms.m * terms.n, 0, terms.data);
+}
+
+void *clvi_vector_terms(const clvi_vector *vector, int64_t i)
+{
+    int l = 0;
     if (!vector->param) return NULL;
-    clv_matrix_fill(vector->terms, 0);
-    return clv_matrix_block(vector->terms).data;
+    while (i >= vector->leaves.edges[l + 1]) l++;
+    return clvi_at(clv_matrix_block(vector->terms), clv_matrix_spec(vector->terms).dtype, l, 0);
 }
 
 clv_status clvi_vector_collect(clvi_vector *vector)
 {
     if (!vector->param) return CLV_OK;
-    return clv_execute_move(vector->sum, 1, vector->terms, 1, vector->param->grad);
+    clv_block terms = clv_matrix_block(vector->terms);
+    clvi_leaves_add(&vector->leaves, clv_matrix_spec(vector->terms).dtype, terms.n, terms.data);
+    terms.m = 1;
+    return clvi_move_execute(vector->sum, 1, terms, 1, clv_matrix_block(vector->param->grad));
 }

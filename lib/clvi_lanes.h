@@ -12,10 +12,18 @@
 
 enum { CLVI_LANES = 16 };
 
-/* The lanes of a sum or a maximum, joined in place as a tree; the result is lane[0]. */
-#define CLVI_TREE(lane, join)                               \
-    for (int width = CLVI_LANES / 2; width > 0; width /= 2) \
-        for (int l = 0; l < width; l++) (lane)[l] = join((lane)[l], (lane)[l + width])
+/* The lanes of a sum or a maximum, joined in place as a tree; the result is lane[0]. Each level by
+ * itself, so that its loop has constant bounds and becomes an instruction or two: short rows are
+ * mostly tree. */
+#define CLVI_LEVEL(lane, width, join) \
+    for (int l = 0; l < (width); l++) (lane)[l] = join((lane)[l], (lane)[l + (width)])
+#define CLVI_TREE(lane, join)      \
+    do {                           \
+        CLVI_LEVEL(lane, 8, join); \
+        CLVI_LEVEL(lane, 4, join); \
+        CLVI_LEVEL(lane, 2, join); \
+        CLVI_LEVEL(lane, 1, join); \
+    } while (0)
 
 #define CLVI_ADD(a, b) ((a) + (b))
 #define CLVI_LARGER(a, b) ((b) > (a) ? (b) : (a))
@@ -23,7 +31,8 @@ enum { CLVI_LANES = 16 };
 /* result = sum over i of term, an expression in i. */
 #define CLVI_SUM(result, n, term)                            \
     do {                                                     \
-        double lane[CLVI_LANES] = {0};                       \
+        double lane[CLVI_LANES];                             \
+        for (int l = 0; l < CLVI_LANES; l++) lane[l] = 0;    \
         int64_t base = 0;                                    \
         for (; base + CLVI_LANES <= (n); base += CLVI_LANES) \
             for (int l = 0; l < CLVI_LANES; l++) {           \

@@ -201,6 +201,24 @@ typedef struct {
 void clvi_adamw(clv_dtype dtype, int64_t n, const clvi_adamw_args *args, const void *g, void *m1,
                 void *m2, void *w);
 
+/* ---- exact.c: sums that do not depend on their order -------------------- */
+
+/* The exact sum of any doubles: digits of 32 bits from 2^-1074 up, the last ones for what is
+ * carried. What is not finite is summed apart. All zeros: the sum of nothing. */
+enum { CLVI_EXACT_DIGITS = 68, CLVI_EXACT_WORDS = CLVI_EXACT_DIGITS + 1 };
+typedef struct {
+    int64_t digit[CLVI_EXACT_DIGITS];
+    double special;
+    int64_t room; /* values that can be added before digits have to be carried */
+} clvi_exact;
+
+void clvi_exact_add(clvi_exact *sum, double x);
+/* The sum within one unit of its last place; infinities and NaN as adding would give them. */
+double clvi_exact_value(clvi_exact *sum);
+/* The sum as doubles, and back: the words of up to 2^20 sums may be added in any order, exactly. */
+void clvi_exact_pack(clvi_exact *sum, double words[CLVI_EXACT_WORDS]);
+void clvi_exact_unpack(const double words[CLVI_EXACT_WORDS], clvi_exact *sum);
+
 /* ---- softmax.c --------------------------------------------------------- */
 
 /* max_i x[i]; -infinity for n == 0. */

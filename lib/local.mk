@@ -19,6 +19,7 @@ libcleave_internal_la_SOURCES += \
 	lib/update.inc \
 	lib/blas.c \
 	lib/dtype.c \
+	lib/exact.c \
 	lib/gemm.c \
 	lib/kernel.c \
 	lib/memory.c \

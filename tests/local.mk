@@ -6,6 +6,7 @@ unit_tests = \
 	tests/unit/blas \
 	tests/unit/config \
 	tests/unit/dtype \
+	tests/unit/exact \
 	tests/unit/gemm \
 	tests/unit/memory \
 	tests/unit/norm \
@@ -32,6 +33,7 @@ mpi_tests = \
 	tests/mpi/layers_mlp \
 	tests/mpi/layers_norm \
 	tests/mpi/layers_params \
+	tests/mpi/layers_reproducible \
 	tests/mpi/layout \
 	tests/mpi/machine \
 	tests/mpi/matrix \

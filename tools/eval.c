@@ -59,6 +59,7 @@ int cmd_eval(int argc, char **argv)
         opt_list("data", "FILE...", &args.data, REQUIRED, "text, read as one, a byte a token"),
         GRID_OPTION(&args.model.grid),
         opt_int("batch", "N", &args.batch, "8", 1, 1 << 20, "windows at once, all ranks together"),
+        REPRODUCIBLE_OPTION(&args.model.reproducible),
         JSON_OPTION,
         MODEL_OPTIONS(&args.model.record.model),
         {0},

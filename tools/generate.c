@@ -122,6 +122,7 @@ int cmd_generate(int argc, char **argv)
         opt_int("top-k", "N", &args.top_k, "0", 0, 1 << 30, "draw from the likeliest N; 0: all"),
         opt_int("seed", "N", &args.seed, "1", 0, 9e15, "of the draws"),
         GRID_OPTION(&args.model.grid),
+        REPRODUCIBLE_OPTION(&args.model.reproducible),
         JSON_OPTION,
         MODEL_OPTIONS(&args.model.record.model),
         {0},

@@ -3,6 +3,8 @@
  * record.c: what a checkpoint says in JSON, so that a run continues from the file alone:
  *
  *     {"cleave": 1, "model": {...}, "optimizer": {...}, "schedule": {...}, "train": {...}}
+ *
+ * A record without "leaves" in "train" is of a run that was not reproducible.
  */
 #include "tool.h"
 
@@ -11,11 +13,11 @@
 
 enum { VERSION = 1 };
 
-/* The whole of it for json_pack and json_unpack, which call a number "f" and "F". The model's JSON
- * is the library's. */
-#define RECORD(N)                                                                                \
+/* The whole of it for json_pack and json_unpack, which call a number "f" and "F", and a key that
+ * may lack "s" and "s?". The model's JSON is the library's. */
+#define RECORD(N, S)                                                                             \
     "{s:i, s:o, s:{s:s, s:" N ", s:" N ", s:" N ", s:" N ", s:" N ", s:" N "}, s:{s:" N ", s:" N \
-    ", s:I, s:I}, s:{s:I, s:I, s:I, s:I}}"
+    ", s:I, s:I}, s:{s:I, s:I, s:I, s:I, " S ":I}}"
 
 static const char *const optimizer_names[] = {[CLV_ADAMW] = "adamw", [CLV_SGD] = "sgd"};
 
@@ -62,14 +64,15 @@ clv_status record_format(const record *r, char **json)
     const clv_optimizer_config *o = &r->optimizer;
     clv_status status = clv_gpt_config_to_json(&r->model, &model);
     if (status != CLV_OK) return status;
-    json_t *object = json_pack(
-        RECORD("f"), "cleave", VERSION, "model", json_loads(model, 0, NULL), "optimizer", "kind",
-        optimizer_names[o->kind], "momentum", o->momentum, "beta1", o->beta1, "beta2", o->beta2,
-        "eps", o->eps, "weight_decay", o->weight_decay, "clip", o->clip, "schedule", "peak",
-        r->schedule.peak, "final", r->schedule.final, "warmup", (json_int_t)r->schedule.warmup,
-        "steps", (json_int_t)r->schedule.steps, "train", "step", (json_int_t)r->position.step,
-        "sample", (json_int_t)r->position.sample, "seed", (json_int_t)r->position.seed, "batch",
-        (json_int_t)r->batch);
+    json_t *object =
+        json_pack(RECORD("f", "s"), "cleave", VERSION, "model", json_loads(model, 0, NULL),
+                  "optimizer", "kind", optimizer_names[o->kind], "momentum", o->momentum, "beta1",
+                  o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay", o->weight_decay,
+                  "clip", o->clip, "schedule", "peak", r->schedule.peak, "final", r->schedule.final,
+                  "warmup", (json_int_t)r->schedule.warmup, "steps", (json_int_t)r->schedule.steps,
+                  "train", "step", (json_int_t)r->position.step, "sample",
+                  (json_int_t)r->position.sample, "seed", (json_int_t)r->position.seed, "batch",
+                  (json_int_t)r->batch, "leaves", (json_int_t)r->leaves);
     *json = object ? json_dumps(object, JSON_REAL_PRECISION(17)) : NULL;
     json_decref(object);
     free(model);
@@ -82,17 +85,17 @@ clv_status record_parse(const char *json, const char *file, record *r)
     int version;
     json_t *model;
     const char *kind;
-    json_int_t warmup, steps, step, sample, seed, batch;
+    json_int_t warmup, steps, step, sample, seed, batch, leaves = 0;
     clv_optimizer_config *o = &r->optimizer;
     json_t *object = json_loads(json, 0, &error);
     int failed =
         !object ||
-        json_unpack_ex(object, &error, 0, RECORD("F"), "cleave", &version, "model", &model,
+        json_unpack_ex(object, &error, 0, RECORD("F", "s?"), "cleave", &version, "model", &model,
                        "optimizer", "kind", &kind, "momentum", &o->momentum, "beta1", &o->beta1,
                        "beta2", &o->beta2, "eps", &o->eps, "weight_decay", &o->weight_decay, "clip",
                        &o->clip, "schedule", "peak", &r->schedule.peak, "final", &r->schedule.final,
                        "warmup", &warmup, "steps", &steps, "train", "step", &step, "sample",
-                       &sample, "seed", &seed, "batch", &batch);
+                       &sample, "seed", &seed, "batch", &batch, "leaves", &leaves);
     clv_status status = CLV_OK;
     if (failed)
         status = tool_fail(CLV_EFORMAT, "%s: expected the record of a training run, found %s", file,
@@ -105,12 +108,17 @@ clv_status record_parse(const char *json, const char *file, record *r)
                            "%s: expected step, sample and seed from 0 and batch from 1, "
                            "found %lld, %lld, %lld and %lld",
                            file, step, sample, seed, batch);
+    else if (leaves < 0 || leaves > CLV_MAX_LEAVES || (leaves & (leaves - 1)))
+        status =
+            tool_fail(CLV_EFORMAT, "%s: leaves: expected 0 or a power of two up to %d, found %lld",
+                      file, CLV_MAX_LEAVES, leaves);
     if (status == CLV_OK) status = parse_optimizer(kind, file, &o->kind);
     if (status == CLV_OK) status = parse_model(model, file, &r->model);
     if (status == CLV_OK) {
         r->schedule.warmup = warmup, r->schedule.steps = steps;
         r->position = (clv_train_position){step, (uint64_t)sample, (uint64_t)seed};
         r->batch = batch;
+        r->leaves = (int)leaves;
     }
     json_decref(object);
     return status;

@@ -72,14 +72,15 @@ int tool_run(clv_status (*work)(void *args), void *args)
     return status == CLV_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-clv_status tool_grid(const char *text, int64_t batch, clv_grid **grid)
+clv_status tool_grid(const char *text, int64_t batch, int leaves, clv_grid **grid)
 {
     int size;
     char automatic[64];
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     int data = (int)gcd(batch, size);
     snprintf(automatic, sizeof automatic, "data=%d,col=%d", data, size / data);
-    return clv_grid_create_text(MPI_COMM_WORLD, text ? text : automatic, grid);
+    clv_status status = clv_grid_create_text(MPI_COMM_WORLD, text ? text : automatic, grid);
+    return status == CLV_OK ? clv_grid_set_leaves(*grid, leaves) : status;
 }
 
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size)

@@ -92,6 +92,8 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
 #define JSON_OPTION opt_flag("json", &tool.json, "one JSON object a line on stdout, nothing else")
 #define GRID_OPTION(text) \
     opt_text("grid", "AXES", text, NULL, "data=D,depth=P,row=R,col=C; sizes multiply to the ranks")
+#define REPRODUCIBLE_OPTION(flag) \
+    opt_flag("reproducible", flag, "the same bits on every grid of powers of two")
 #define MODEL_OPTIONS(m)                                                                           \
     opt_heading("Model:"),                                                                         \
         opt_int("layers", "N", &(m)->layers, "4", 1, 10000, "transformer blocks"),                 \
@@ -134,8 +136,8 @@ int tool_launch_rank(void);
     } while (0)
 
 /* The grid of `text` over all ranks; without text, the ranks that divide `batch` on data and the
- * rest on col. Collective over all processes. */
-clv_status tool_grid(const char *text, int64_t batch, clv_grid **grid);
+ * rest on col. leaves: as clv_grid_set_leaves. Collective over all processes. */
+clv_status tool_grid(const char *text, int64_t batch, int leaves, clv_grid **grid);
 
 /* "data=2,col=1", in buffer. */
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
@@ -187,7 +189,8 @@ typedef struct {
     clv_optimizer_config optimizer;
     clv_schedule schedule;
     clv_train_position position;
-    int64_t batch; /* sequences a step, all processes together */
+    int64_t batch; /* sequences a step, all processes together           */
+    int leaves;    /* of every sum in a reproducible run; 0: it is not one */
 } record;
 
 /* Caller frees *json with free. Local. */
@@ -207,6 +210,7 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
 typedef struct {
     record record;           /* MODEL_OPTIONS point into it            */
     const char *load, *grid; /* a checkpoint or a folder; as tool_grid */
+    bool reproducible;
     const option *options;
 } model_args;
 

@@ -20,7 +20,7 @@ typedef struct {
     const char *grid, *save, *resume;
     option_words data;
     int64_t save_every, keep, log_every;
-    bool overwrite;
+    bool overwrite, reproducible;
     const option *options;
 } train_args;
 
@@ -49,6 +49,10 @@ static const manual about = {
         "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
         "an\n"
         "option given again replaces the file's, but the model, seed and kind of optimizer stay.\n"
+        "\n"
+        "With --reproducible every loss and every parameter has the same bits on any grid whose "
+        "axes\n"
+        "are powers of two, and a --resume goes on in it.\n"
         "\n"
         "Axes of --grid: data splits the batch, row and col each weight matrix in two ways, depth\n"
         "stores weights in parts and gathers them for use. Without --grid the ranks that divide\n"
@@ -174,7 +178,8 @@ static clv_status prepare(training *t, train_args *args)
     record *r = &t->record;
     *r = args->record;
     if (r->schedule.final < 0) r->schedule.final = r->schedule.peak / 10;
-    TRY(tool_grid(args->grid, r->batch, &t->grid));
+    if (args->reproducible && !r->leaves) r->leaves = CLV_LEAVES;
+    TRY(tool_grid(args->grid, r->batch, r->leaves, &t->grid));
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
     TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
@@ -199,16 +204,17 @@ static void announce(const training *t)
     const record *r = &t->record;
     int64_t elements = clv_params_elements(clv_gpt_params(t->gpt));
     tool_grid_format(t->grid, grid, sizeof grid);
-    output_json("{s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:I, s:s?}", "event", "start", "grid", grid,
-                "ranks", clv_grid_size(t->grid), "parameters", (json_int_t)elements, "dtype",
-                clv_dtype_name(r->model.dtype), "text_bytes", (json_int_t)t->source.size,
-                "from_step", (json_int_t)r->position.step, "to_step", (json_int_t)r->schedule.steps,
-                "resumed", t->from);
+    output_json("{s:s, s:s, s:i, s:b, s:I, s:s, s:I, s:I, s:I, s:s?}", "event", "start", "grid",
+                grid, "ranks", clv_grid_size(t->grid), "reproducible", r->leaves > 0, "parameters",
+                (json_int_t)elements, "dtype", clv_dtype_name(r->model.dtype), "text_bytes",
+                (json_int_t)t->source.size, "from_step", (json_int_t)r->position.step, "to_step",
+                (json_int_t)r->schedule.steps, "resumed", t->from);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
-    output_text("%s parameters (%s) on %s, %s bytes of text, %" PRId64 " sequences of %" PRId64
+    output_text("%s parameters (%s) on %s%s, %s bytes of text, %" PRId64 " sequences of %" PRId64
                 " bytes a step\n",
                 output_count(elements, parameters), clv_dtype_name(r->model.dtype), grid,
-                output_count(t->source.size, bytes), r->batch, r->model.context);
+                r->leaves ? ", reproducible" : "", output_count(t->source.size, bytes), r->batch,
+                r->model.context);
 }
 
 /* ---- Steps ---- */
@@ -310,6 +316,7 @@ int cmd_train(int argc, char **argv)
         GRID_OPTION(&args.grid),
         opt_int("steps", "N", &s->steps, "200", 1, 1e12, "updates, those before a resume included"),
         opt_int("batch", "N", &r->batch, "8", 1, 1 << 20, "sequences a step, all ranks together"),
+        REPRODUCIBLE_OPTION(&args.reproducible),
         opt_int("seed", "N", seed, "1", 0, 9e15, "of the parameters and the order of samples"),
         MODEL_OPTIONS(&r->model),
         opt_heading("Optimizer:"),

@@ -5,7 +5,8 @@
  * A hash differs if a clone of a kernel contracts a product and a sum, adds in another order, or
  * calls a function of libm that has clones of its own. After a deliberate change of a kernel, put
  * in what is found here.
- * RANKS: 1
+ * Elementwise kernels give an element the same bits wherever in a vector it lies, so that shards
+ * are parts of the whole. RANKS: 1
  */
 #include "vectors.h"
 
@@ -127,4 +128,95 @@ static void hashes(void)
         }
 }
 
-const check_case check_cases[] = {{"hashes", hashes}, {0}};
+/* ---- Shards -------------------------------------------------------------- */
+
+/* Elements [begin, begin + n) of every vector of d. */
+static void part_axpby(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    clvi_axpby(t, n, 1.1, at(t, &d->x, begin), -0.3, at(t, &d->out, begin));
+    clvi_axpby(t, n, 0.7, at(t, &d->y, begin), 0, at(t, &d->more, begin));
+}
+static void part_gelu(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    const void *x = at(t, &d->x, begin), *dy = at(t, &d->y, begin);
+    clvi_activation_forward(t, CLVI_GELU, n, x, at(t, &d->out, begin));
+    clvi_activation_backward(t, CLVI_GELU, n, x, dy, at(t, &d->more, begin));
+}
+static void part_silu(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    const void *x = at(t, &d->x, begin), *dy = at(t, &d->y, begin);
+    clvi_activation_forward(t, CLVI_SILU, n, x, at(t, &d->out, begin));
+    clvi_activation_backward(t, CLVI_SILU, n, x, dy, at(t, &d->more, begin));
+}
+static void part_swiglu(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    const void *x = at(t, &d->x, begin), *y = at(t, &d->y, begin);
+    void *z = at(t, &d->z, begin);
+    clvi_swiglu_backward(t, n, x, y, z, at(t, &d->out, begin), at(t, &d->more, begin));
+    clvi_swiglu_forward(t, n, x, y, z);
+}
+static void part_exp(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    clvi_exp_scaled(t, n, at(t, &d->x, begin), 1.3, 0.7, at(t, &d->out, begin));
+}
+static void part_normalize(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    void *x = at(t, &d->x, begin), *y = at(t, &d->y, begin), *z = at(t, &d->z, begin);
+    clvi_normalize(t, n, x, 0.1, 0.3, y, z, at(t, &d->out, begin));
+    clvi_normalize_backward(t, n, x, 0.1, 0.3, y, z, 0.2, 0.4, at(t, &d->more, begin));
+    clvi_normalize_params(t, n, x, 0.1, 0.3, y, at(t, &d->out, begin), z);
+}
+static void part_adamw(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    clvi_adamw_args args = {1e-2, 0.9, 0.999, 1e-8, 0.1, 0.7, 3};
+    void *w = at(t, &d->y, begin), *m1 = at(t, &d->out, begin), *m2 = at(t, &d->more, begin);
+    for (int step = 0; step < 2; step++) clvi_adamw(t, n, &args, at(t, &d->x, begin), m1, m2, w);
+}
+static void part_sgd(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    void *g = at(t, &d->x, begin), *v = at(t, &d->out, begin), *w = at(t, &d->y, begin);
+    for (int step = 0; step < 2; step++) clvi_sgd(t, n, 0.1, 0.9, 0.01, g, v, w);
+}
+static void part_random(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    uint64_t first = 7 + (uint64_t)begin;
+    clvi_fill_normal(t, n, at(t, &d->out, begin), 5, 6, first, 0.1, 1.7);
+    clvi_fill_uniform(t, n, at(t, &d->more, begin), 5, 6, first, 0.1, 1.7);
+}
+static void part_convert(clv_dtype t, data *d, int64_t begin, int64_t n)
+{
+    clv_dtype other = t == CLV_F32 ? CLV_F64 : CLV_F32;
+    clvi_convert(n, t, at(t, &d->x, begin), other, at(other, &d->out, begin));
+    clvi_convert(n, other, at(other, &d->out, begin), CLV_BF16, at(CLV_BF16, &d->more, begin));
+}
+
+static const struct {
+    const char *name;
+    void (*run)(clv_dtype dtype, data *d, int64_t begin, int64_t n);
+} elementwise[] = {
+    {"axpby", part_axpby},     {"gelu", part_gelu}, {"silu", part_silu},
+    {"swiglu", part_swiglu},   {"exp", part_exp},   {"normalize", part_normalize},
+    {"adamw", part_adamw},     {"sgd", part_sgd},   {"random", part_random},
+    {"convert", part_convert},
+};
+
+/* Cut into pieces of many lengths: every place in a vector, every alignment, every tail. */
+static void shards(void)
+{
+    static data whole, parts;
+    for (size_t k = 0; k < sizeof elementwise / sizeof *elementwise; k++)
+        for (int r = 0; r < REALS; r++) {
+            make(reals[r], &whole);
+            elementwise[k].run(reals[r], &whole, 0, N);
+            for (int64_t length = 1; length < N; length += 1 + length / 8) {
+                make(reals[r], &parts);
+                for (int64_t i = 0; i < N; i += length)
+                    elementwise[k].run(reals[r], &parts, i, length < N - i ? length : N - i);
+                if (!CHECK(memcmp(&parts, &whole, sizeof whole) == 0))
+                    fprintf(stderr, "  %s in parts of %lld\n", elementwise[k].name,
+                            (long long)length);
+            }
+        }
+}
+
+const check_case check_cases[] = {{"hashes", hashes}, {"shards", shards}, {0}};
