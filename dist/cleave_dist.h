@@ -250,10 +250,12 @@ CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, 
                                  clv_plan **plan);
 
 /* The three products of a linear layer, planned together: forward Y = X op(W), dx: dX = dY op(W)^T,
- * dw: dW = X^T dY, or its transpose where W is (op_w is CLV_T). What forward gathers of X or W
- * and a backward product needs too is kept for it where that saves moves: dx and dw are
- * then executed with the X and W of the last forward. Each is executed by clv_execute_gemm and
- * destroyed by itself, in any order. Collective. */
+ * dw: dW = X^T dY, dY^T X where op_w is CLV_T. What forward gathers of X or W and a backward
+ * product needs too is kept for it where that saves moves, and dY from dw to dx: dw and then dx are
+ * executed with the X and W of the last forward, and dx with the dY of the last dw. Each is
+ * executed by clv_execute_gemm (dw may be without dx, not dx without dw) and destroyed by itself,
+ * in any order. options->memory holds for each of the three; what is kept counts with the one that
+ * gathers it. Collective. */
 CLV_API clv_status clv_plan_linear(const clv_matrix *X, clv_op op_w, const clv_matrix *W,
                                    const clv_matrix *Y, const clv_plan_options *options,
                                    clv_plan **forward, clv_plan **dx, clv_plan **dw);

@@ -58,6 +58,10 @@ clvi_range clvi_split(int64_t units, int parts, int index);
 clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list,
                            const int coords[]);
 
+/* How many parts of an extent, cut by the axes of `list`, are not empty and overlap `with`. */
+int64_t clvi_split_overlaps(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list,
+                            clvi_range with);
+
 /* Axis i of the grid has coordinate coords[i] on rank. */
 void clvi_grid_coords(const clv_grid *grid, int rank, int coords[]);
 
@@ -88,6 +92,8 @@ void clvi_spec_values(clv_spec spec, int64_t values[]);
 /* Whether this process holds the values where others along the copy axes hold copies:
  * coordinate 0 of every axis that the layout leaves to copies. */
 bool clvi_matrix_is_first_copy(const clv_matrix *matrix);
+/* Whether its block is memory that neighbours cannot read, so that what moves is copied first. */
+bool clvi_matrix_staged(const clv_matrix *matrix);
 /* CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix has this spec. Local. */
 clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec);
 /* A spec as text for messages, in buffer: "256 x 128 f32 data|row". */
@@ -214,8 +220,12 @@ clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, doubl
 
 /* ---- machine.c: profiles -------------------------------------------------------------- */
 
-/* Options with every default filled in. */
+/* Options with every default filled in. Local. */
 clv_status clvi_plan_defaults(const clv_plan_options *options, clv_plan_options *model);
+/* The same for a plan: rank 0's profile on every process; CLV_EMISMATCH where options differ.
+ * Brings `mine` along as clvi_grid_same does. Collective. */
+clv_status clvi_plan_agree(clv_grid *grid, clv_status mine, const clv_plan_options *options,
+                           clv_plan_options *model);
 
 /* ---- cost.c: the latency-bandwidth-flops model -------------------------------------- */
 
@@ -223,7 +233,7 @@ double clvi_cost_messages(const clv_machine *machine, clvi_volume volume);
 double clvi_cost_product(const clv_machine *machine, clv_dtype dtype, int64_t m, int64_t n,
                          int64_t k);
 
-/* ---- candidate.c: all the ways to do a product ------------------------------------------ */
+/* ---- What a product can be: jobs.c enumerates, choose.c chooses (see clvi_planner.h) ---- */
 
 enum { CLVI_A, CLVI_B, CLVI_C, CLVI_OPERANDS };
 
@@ -239,13 +249,18 @@ typedef struct {
 typedef struct {
     clv_spec specs[CLVI_OPERANDS]; /* of op(A), op(B) and C for the local product             */
     clv_order k;                   /* the axes that cut k, outermost first: C's sum in order */
+    int64_t k_unit;                /* in which k is cut, by axes as by the leaves            */
     double seconds;                /* predicted, of the slowest process                      */
     uint64_t memory;               /* bytes of workspace of the greediest process            */
-    int panels;                    /* parts in which what is gathered comes; at least 1      */
+    int panels;                    /* parts in which what is gathered comes; 1 to CLVI_PANELS */
 } clvi_candidate;
+enum { CLVI_PANELS = 64 };
 
 /* The best candidate within options->memory, by the model or by measuring. In reproducible mode
- * (clv_grid_leaves) only those that can give the tree's bits. Collective. */
+ * (clv_grid_leaves) only those that can give the tree's bits: the axes of k are powers of two,
+ * no more than there are leaves, with those whose sum C keeps outermost; they and the leaves cut k
+ * in the least common multiple of the units in which A and B have it, whatever the grid.
+ * Collective. */
 clv_status clvi_choose(const clvi_problem *problem, clvi_candidate *best);
 
 /* ---- plan.c: what every plan is ------------------------------------------------------- */
@@ -260,13 +275,14 @@ void clvi_plan_add_step(clv_plan *plan, clvi_volume volume, double seconds, cons
 
 /* ---- product.c: the executor of products ------------------------------------------------- */
 
-/* Workspace of this process for a candidate, in bytes; exactly what create allocates. Local. */
+/* Workspace of this process for a candidate, in bytes; exactly what create allocates. More panels
+ * never need more. Local. */
 uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *candidate);
 
 /* Everything that executing needs. Collective. */
 clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate *candidate,
                                clvi_product **out);
-/* Adds its steps to what the plan prints. Local. */
+/* Adds its steps to what the plan prints; none for an operand that another product made. Local. */
 void clvi_product_explain(const clvi_product *product, clv_plan *plan);
 clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block A, clv_block B,
                                 double beta, clv_block C);
@@ -276,5 +292,8 @@ void clvi_product_destroy(clvi_product **product);
  * `made`: both products then keep it. False where they need it in different layouts. Call before
  * either is executed. */
 bool clvi_product_keep(clvi_product *maker, int made, clvi_product *reader, int operand);
+
+/* Bytes of workspace this process holds for it; what is kept counts with its maker. Local. */
+uint64_t clvi_product_held(const clvi_product *product);
 
 #endif

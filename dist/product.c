@@ -9,11 +9,20 @@ enum { A = CLVI_A, B = CLVI_B, C = CLVI_C, OPERANDS = CLVI_OPERANDS };
 
 typedef clvi_problem problem;
 
+/* Memory of a gathered operand, which several products may read. */
+typedef struct {
+    void *data;
+    size_t bytes;
+    int users;
+} buffer;
+
 struct clvi_product {
     clvi_problem of;
     clvi_candidate chosen;
-    clv_block local[OPERANDS];  /* blocks of the local product; data where memory is ours    */
-    bool view[2];               /* A or B is read where it lies                              */
+    clv_block local[OPERANDS]; /* blocks of the local product; data where memory is ours    */
+    bool view[2];              /* A or B is read where it lies                              */
+    bool made[2];              /* A or B is read where another product gathered it          */
+    buffer *buffers[OPERANDS];
     clvi_move *moves[OPERANDS]; /* NULL: nothing to move                                    */
 };
 
@@ -36,7 +45,10 @@ static clv_status prepare(clvi_product *product, int operand)
     if (operand == C && clvi_spec_equal(caller, local)) return CLV_OK;
     clv_block *block = &product->local[operand];
     size_t bytes = (size_t)(block->m * block->n) * clv_dtype_size(p->dtype);
-    if (!(block->data = clvi_alloc(bytes)))
+    product->buffers[operand] = calloc(1, sizeof(buffer));
+    if (product->buffers[operand]) block->data = clvi_alloc(bytes);
+    if (product->buffers[operand]) *product->buffers[operand] = (buffer){block->data, bytes, 1};
+    if (!block->data)
         return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes of workspace for a product",
                          clv_grid_rank(p->grid), bytes);
     return operand == C ? clvi_move_create(p->grid, local, caller, product->chosen.k,
@@ -46,10 +58,42 @@ static clv_status prepare(clvi_product *product, int operand)
                                            &product->moves[operand]);
 }
 
-uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *candidate)
+/* Workspace of a move: what lies between two routes, and a slot for each message. */
+static uint64_t move_memory(const clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate)
 {
-    (void)problem, (void)candidate;
-    return 0;
+    clvi_route routes[2];
+    int rank = clv_grid_rank(grid), n = clvi_move_routes(grid, src, dst, routes);
+    uint64_t bytes = 0;
+    for (int i = 0; i < n; i++) {
+        clvi_volume volume = clvi_route_volume(grid, &routes[i], rank);
+        bool ends = routes[i].src.layout.sum & ~routes[i].dst.layout.sum;
+        if (ends || (accumulate && i == n - 1)) bytes += volume.bytes + 64 * volume.messages;
+    }
+    clv_block middle = clvi_route_target(grid, &routes[0], rank);
+    return bytes + (n == 2 ? (uint64_t)(middle.m * middle.n) * clv_dtype_size(dst.dtype) : 0);
+}
+
+uint64_t clvi_product_memory(const clvi_problem *p, const clvi_candidate *candidate)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < OPERANDS; i++) {
+        clv_spec caller = p->given[i], local = candidate->specs[i];
+        if (i == C ? clvi_spec_equal(caller, local) : clvi_move_is_view(p->grid, caller, local))
+            continue;
+        clv_block block = clv_spec_block(p->grid, local, clv_grid_rank(p->grid));
+        total += (uint64_t)(block.m * block.n) * clv_dtype_size(p->dtype);
+        total += i == C ? move_memory(p->grid, local, caller, true)
+                        : move_memory(p->grid, caller, local, false);
+    }
+    return total;
+}
+
+uint64_t clvi_product_held(const clvi_product *product)
+{
+    uint64_t total = clvi_product_memory(&product->of, &product->chosen);
+    for (int i = A; i <= B; i++)
+        if (product->made[i]) total -= product->buffers[i]->bytes;
+    return total;
 }
 
 void clvi_product_explain(const clvi_product *product, clv_plan *plan)
@@ -63,7 +107,7 @@ void clvi_product_explain(const clvi_product *product, clv_plan *plan)
     for (int i = 0; i < OPERANDS; i++)
         clv_layout_format(p->grid, product->chosen.specs[i].layout, text[i], sizeof text[i]);
     for (int i = A; i <= B; i++)
-        if (!clvi_spec_equal(p->given[i], product->chosen.specs[i]))
+        if (!product->made[i] && !clvi_spec_equal(p->given[i], product->chosen.specs[i]))
             clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
                                stored(p, i, product->chosen.specs[i]));
     clvi_plan_add_step(plan, (clvi_volume){0},
@@ -81,6 +125,11 @@ clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate
     CLVI_TRY(clv_grid_agree(problem->grid, status));
     product->of = *problem;
     product->chosen = *candidate;
+    for (int i = A; i <= B; i++)
+        if (problem->given[i].dtype != problem->dtype)
+            status =
+                clvi_fail(CLV_EDTYPE, "gemm: expected operands of the type of C, %s, found %s",
+                          clv_dtype_name(problem->dtype), clv_dtype_name(problem->given[i].dtype));
     for (int i = 0; i < OPERANDS && status == CLV_OK; i++) status = prepare(product, i);
     CLVI_TRY(clv_grid_agree(problem->grid, status));
 done:
@@ -88,12 +137,33 @@ done:
     return status;
 }
 
+static void release(buffer *b)
+{
+    if (!b || --b->users > 0) return;
+    clvi_free(b->data);
+    free(b);
+}
+
+bool clvi_product_keep(clvi_product *maker, int made, clvi_product *reader, int operand)
+{
+    clv_spec there = stored(&maker->of, made, maker->chosen.specs[made]);
+    clv_spec here = stored(&reader->of, operand, reader->chosen.specs[operand]);
+    if (!maker->buffers[made] || !reader->buffers[operand]) return false;
+    if (!clvi_spec_equal(there, here)) return false;
+    clvi_move_destroy(&reader->moves[operand]);
+    release(reader->buffers[operand]);
+    reader->buffers[operand] = maker->buffers[made];
+    reader->buffers[operand]->users++;
+    reader->local[operand].data = reader->buffers[operand]->data;
+    return reader->made[operand] = true;
+}
+
 void clvi_product_destroy(clvi_product **product)
 {
     if (!*product) return;
     for (int i = 0; i < OPERANDS; i++) {
         clvi_move_destroy(&(*product)->moves[i]);
-        clvi_free((*product)->local[i].data);
+        release((*product)->buffers[i]);
     }
     free(*product);
     *product = NULL;
@@ -105,6 +175,7 @@ void clvi_product_destroy(clvi_product **product)
 static clv_status bring(clvi_product *product, int operand, clv_block from, clv_block *out)
 {
     *out = product->local[operand];
+    if (product->made[operand]) return CLV_OK;
     if (product->view[operand]) {
         *out = clvi_block_view(from, product->of.dtype, *out);
         return CLV_OK;

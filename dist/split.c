@@ -48,3 +48,46 @@ clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, c
     range.end = range.end * unit < extent ? range.end * unit : extent;
     return range;
 }
+
+/* What is left to cut of a list of axes, as prime factors. */
+typedef struct {
+    int count, factors[32];
+    int64_t parts;
+} cuts;
+
+static cuts factor(const clv_grid *grid, clv_order list)
+{
+    cuts c = {.parts = 1};
+    for (; list; list >>= 4)
+        for (int left = clv_grid_axis(grid, (int)(list & 15) - 1).size; left > 1;) {
+            int f = clvi_smallest_factor(left);
+            c.factors[c.count++] = f;
+            c.parts *= f;
+            left /= f;
+        }
+    return c;
+}
+
+/* Parts of a range, cut by factors from `depth` on, that are not empty and overlap `with`. */
+static int64_t overlaps(clvi_range range, const cuts *c, int depth, int64_t parts, clvi_range with)
+{
+    if (range.begin >= range.end || range.begin >= with.end || range.end <= with.begin) return 0;
+    if (depth == c->count) return 1;
+    /* With at least as many units as parts, none is empty. */
+    bool inside = range.begin >= with.begin && range.end <= with.end;
+    if (inside && range.end - range.begin >= parts) return parts;
+    int64_t count = 0;
+    for (int i = 0; i < c->factors[depth]; i++)
+        count += overlaps(cut(range, c->factors[depth], i), c, depth + 1, parts / c->factors[depth],
+                          with);
+    return count;
+}
+
+int64_t clvi_split_overlaps(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list,
+                            clvi_range with)
+{
+    if (with.begin >= with.end) return 0;
+    cuts c = factor(grid, list);
+    clvi_range units = {with.begin / unit, (with.end + unit - 1) / unit};
+    return overlaps((clvi_range){0, (extent + unit - 1) / unit}, &c, 0, c.parts, units);
+}

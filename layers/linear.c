@@ -39,6 +39,7 @@ static clv_status backward(clv_layer *layer, const clv_matrix *dY, clv_matrix *d
         clvi_axpby(layer->y.dtype, dy.n, 1, clvi_at(dy, layer->y.dtype, i, 0), 1, bias);
     CLVI_TRY(clvi_vector_collect(&l->bias));
     const clv_matrix *A = l->w_transposed ? dY : layer->X, *B = l->w_transposed ? layer->X : dY;
+    /* dW first: dX reads what it gathers of dY. */
     CLVI_TRY(clv_execute_gemm(l->backward_w, 1, A, B, 1, l->weight->grad));
     if (dX) CLVI_TRY(clv_execute_gemm(l->backward_x, 1, dY, l->weight->value, 0, dX));
 done:
@@ -74,15 +75,13 @@ done:
 
 static clv_status plan(linear *l)
 {
-    clv_matrix *X = NULL, *Y = NULL, *W = l->weight->value;
-    clv_op straight = l->w_transposed ? CLV_T : CLV_N, other = l->w_transposed ? CLV_N : CLV_T;
+    clv_matrix *X = NULL, *Y = NULL;
+    clv_op op = l->w_transposed ? CLV_T : CLV_N;
     clv_status status;
     CLVI_TRY(clvi_shape_create(l->base.grid, l->base.x, &X));
     CLVI_TRY(clvi_shape_create(l->base.grid, l->base.y, &Y));
-    const clv_matrix *A = l->w_transposed ? Y : X, *B = l->w_transposed ? X : Y;
-    CLVI_TRY(clv_plan_gemm(CLV_N, X, straight, W, Y, NULL, &l->forward));
-    CLVI_TRY(clv_plan_gemm(CLV_N, Y, other, W, X, NULL, &l->backward_x));
-    CLVI_TRY(clv_plan_gemm(CLV_T, A, CLV_N, B, W, NULL, &l->backward_w));
+    CLVI_TRY(clv_plan_linear(X, op, l->weight->value, Y, NULL, &l->forward, &l->backward_x,
+                             &l->backward_w));
 done:
     clv_matrix_destroy(&X);
     clv_matrix_destroy(&Y);
