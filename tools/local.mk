@@ -17,7 +17,6 @@ cleave_SOURCES = \
 	tools/footprint.c \
 	tools/products.c \
 	tools/reading.c \
-	tools/stubs.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
