@@ -219,7 +219,7 @@ refuse "dtype" 'f32|f64, found "bf16"' 1 gemm --dtype bf16
 refuse "extent" 'found "0"' 1 gemm -m 0
 refuse "op" 'NN|NT|TN|TT, found "XX"' 1 gemm --op XX
 refuse "memory" '--memory: expected bytes' 2 gemm --memory lots
-refuse "too little memory" 'expected' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
+refuse "too little memory" '1 bytes of workspace allowed a process, the cheapest plan needs' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
 refuse "weights" 'same unless --dtype is f32' 1 gemm --weights bf16
 refuse "sizes" '--bytes: expected at most 64 sizes' 2 collective --op allreduce --bytes 8K..
 refuse "sizes backwards" '--bytes: expected' 2 collective --op allreduce --bytes 8K..4K

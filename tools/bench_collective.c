@@ -218,13 +218,20 @@ static void show_size(const bench *b)
     output_json("o", object);
 }
 
+/* Before anything is allocated. Collective. */
+static clv_status check_room(const bench *b)
+{
+    double most = 0;
+    for (int i = 0; i < b->args->sizes; i++) most = fmax(most, b->args->bytes[i]);
+    return room_for(b->grid, "the matrices do", most * (b->args->against == AGAINST_MPICH ? 4 : 2));
+}
+
 static clv_status measure_size(bench *b, double bytes)
 {
     clv_status status;
     double unit = clv_grid_size(b->grid) * (double)clv_dtype_size(b->args->dtype);
-    b->bytes = ceil(fmax(bytes, 1) / unit) * unit;
+    b->bytes = ceil(bytes / unit) * unit;
     bool peer = b->args->against == AGAINST_MPICH;
-    TRY(room_for(b->grid, "the matrices do", b->bytes * (peer ? 4 : 2)));
     TRY(open_move(b));
     if (peer) TRY(open_mpich(b));
     b->contenders[OURS] = (contender){.name = "cleave", .run = run_move, .context = &b->mover};
@@ -259,6 +266,7 @@ static clv_status work(void *asked)
     clv_status status;
     bench b = {.args = asked};
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &b.grid));
+    TRY(check_room(&b));
     TRY(ask_crowded(&b));
     output_text("%s of %s over %d processes%s\n\n", op_names[b.args->op],
                 clv_dtype_name(b.args->dtype), clv_grid_size(b.grid),

@@ -183,15 +183,17 @@ static void check_memory(void)
          free / mib);
 }
 
-/* What plans are compared by. */
+/* What plans are compared by: before anything is planned. */
 static void check_profile(void)
 {
     const char *path = getenv("CLEAVE_PROFILE");
     clv_machine machine;
-    if (clv_machine_default(&machine) != CLV_OK)
-        tell(BROKEN, "profile", "cleave bench calibrate -o FILE writes one; unset CLEAVE_PROFILE",
+    if (clv_machine_default(&machine) != CLV_OK) {
+        tell(BROKEN, "profile",
+             "write it by cleave bench calibrate -o FILE, or unset CLEAVE_PROFILE",
              "CLEAVE_PROFILE: %s", clv_last_error());
-    else if (path && *path)
+        unsetenv("CLEAVE_PROFILE"); /* what follows is looked at all the same */
+    } else if (path && *path)
         tell(GOOD, "profile", NULL, "%s: %.1f GFLOP/s a rank, %.1f GB/s between ranks", path,
              machine.flops / 1e9, machine.node_bandwidth / 1e9);
     else
@@ -232,11 +234,11 @@ static clv_status doctor(void *unused)
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     TRY(check_ranks(grid));
     check_blas();
+    check_profile();
     TRY(check_speed(grid, CLV_F32, "sgemm"));
     TRY(check_speed(grid, CLV_F64, "dgemm"));
     if (tool.rank == 0) {
         check_memory();
-        check_profile();
         check_locks();
     }
     TRY(clv_grid_agree(grid, broken ? tool_fail(CLV_EUNSUPPORTED, "%d thing%s to fix, named above",
