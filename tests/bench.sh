@@ -119,6 +119,15 @@ keys "measured plan" gflops fraction
 check "cap" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --memory 1G --plan --json
 keys "cap" workspace_per_rank planned_bytes_per_rank
 
+# The memory that the plan says is the memory that it takes (and a sanitizer takes its own).
+if ! nm -D "$abs_top_builddir/.libs/libcleave.so" 2>/dev/null | grep -q __asan_init; then
+    check "memory" bench 2 gemm -m 2048 -n 2048 -k 1024 --dtype f32 --grid row=2 --repeat 1 --json
+    check "memory: planned" between workspace_per_rank 4000000 1e9
+    check "memory: measured" awk -v x="$(value measured_workspace_per_rank)" \
+        -v planned="$(value workspace_per_rank)" \
+        'BEGIN {exit !(x > 0.5 * planned && x < 1.05 * planned + 1e6)}'
+fi
+
 # Moves: half of the matrix from the other process; as many bytes as the closed form says.
 check "move" bench 2 move -m 256 -n 512 --grid row=2 --from 'row|-' --to '-|-' --repeat 3 --json
 keys "move" m n dtype from to grid ranks seconds copy_seconds fraction gbytes_per_second \

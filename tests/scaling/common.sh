@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh
 #
 # common.sh: what the scaling scripts share: how a point is measured and shown. Read by them, not
 # run. They take from the environment:

@@ -11,6 +11,7 @@
 # See common.sh for the rest.
 set -u
 : "${RANKS:=2}" "${LAYOUTS:=2d}"
+# shellcheck source=tests/scaling/common.sh
 . "$(dirname "$0")/common.sh"
 : "${SHAPES:=$here/shapes.txt}"
 [ "$TIER" = quick ] && most=131072 || most=1e18
@@ -36,9 +37,9 @@ measure() {
 for p in $RANKS; do
     for layouts in $LAYOUTS; do
         title "on $p ranks, $layouts"
-        while read -r m n k ops kind; do
+        while read -r m n k ops _; do
             case $m in '' | '#'*) continue ;; esac
-            awk -v w="$m $n $k" -v most=$most \
+            awk -v w="$m $n $k" -v most="$most" \
                 'BEGIN {split(w, x, " "); exit !(x[1] * x[2] * x[3] <= most)}' || continue
             for op in $(echo "$ops" | tr , ' '); do measure "$p" "$layouts" "$m" "$n" "$k" "$op"; done
         done <"$SHAPES"

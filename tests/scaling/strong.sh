@@ -4,6 +4,7 @@
 # strong.sh: strong scaling: the same product, and the same layer, on more and more ranks. See
 # common.sh for what it takes.
 set -u
+# shellcheck source=tests/scaling/common.sh
 . "$(dirname "$0")/common.sh"
 
 if [ "$TIER" = quick ]; then

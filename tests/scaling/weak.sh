@@ -4,6 +4,7 @@
 # weak.sh: weak scaling: as many rows for each rank on more and more ranks, with the same weights.
 # See common.sh for what it takes.
 set -u
+# shellcheck source=tests/scaling/common.sh
 . "$(dirname "$0")/common.sh"
 
 if [ "$TIER" = quick ]; then
