@@ -192,6 +192,10 @@ typedef enum {
     CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take */
 } clv_backend;
 
+/* The block that ScaLAPACK computes with in this process from now on, which is not that of its
+ * matrices: 0 is the best known, 256; as installed it is 32. Local; the same on every process. */
+CLV_API void clv_scalapack_set_block(int size);
+
 /* What a machine can do: the numbers that plans are compared by. A message of b bytes takes
  * latency + b / bandwidth seconds, a product 2mnk / (flops e) with e = m/(m + half_m)
  * n/(n + half_n) k/(k + half_k), but no less than its operands take to be read. Zero means the

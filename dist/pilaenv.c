@@ -10,8 +10,17 @@
  */
 #include <clvi_scalapack.h>
 
+enum { BEST_BLOCK = 256 };
+
+static int block = BEST_BLOCK;
+
+void clv_scalapack_set_block(int size)
+{
+    block = size > 0 ? size : BEST_BLOCK;
+}
+
 int pilaenv_(const int *context, const char *precision)
 {
     (void)context, (void)precision;
-    return 256;
+    return block;
 }

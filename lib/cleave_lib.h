@@ -93,6 +93,13 @@ CLV_API clv_blas_info clv_blas_describe(void);
  * environment says nothing. */
 CLV_API void clv_blas_set_threads(int threads);
 
+/* BLIS's own product with no work of Cleave's around it, what others are measured against:
+ * C[m,n] = op(A)[m,k] op(B)[k,n], all row-major, ld in elements, op the transpose where trans_a
+ * or trans_b is not 0; CLV_F32 or CLV_F64. */
+CLV_API void clv_blas_gemm(clv_dtype dtype, int trans_a, int trans_b, int64_t m, int64_t n,
+                           int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb,
+                           void *C, int64_t ldc);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# bench.sh: what `cleave bench gemm` says, not how fast it is: keys, closed forms, and errors.
-# Sizes are small; a fraction far from 1 here would be a wrong formula, not a slow product.
+# bench.sh: what `cleave bench` says, not how fast it is: keys, closed forms, and errors, of each
+# of its parts. Sizes are small; a fraction far from 1 here would be a wrong formula, not a slow
+# product.
 set -u
 
 checks=0 failures=0
@@ -18,33 +19,59 @@ check() {
     cat out err
 }
 
-# bench RANKS PART OPTION...: stdout in out, stderr in err.
+# bench RANKS PART OPTION...: stdout in out, stderr in err; without a launcher for 0 ranks.
 bench() {
     ranks=$1
     shift
-    MPIEXEC_TIMEOUT=60 $MPIEXEC -n "$ranks" "$CLEAVE" bench "$@" >out 2>err </dev/null
+    if [ "$ranks" = 0 ]; then
+        "$CLEAVE" bench "$@" >out 2>err </dev/null
+    else
+        MPIEXEC_TIMEOUT=60 $MPIEXEC -n "$ranks" "$CLEAVE" bench "$@" >out 2>err </dev/null
+    fi
 }
 
 value() { sed -n "s/.*\"$1\": \"\{0,1\}\([^,\"}]*\).*/\1/p" out; }
 equal() { [ "$(value "$1")" = "$2" ]; }
 between() { awk -v x="$(value "$1")" -v low="$2" -v high="$3" 'BEGIN {exit !(x > low && x < high)}'; }
 
+# keys WHAT KEY...: one line, which has every key, none of them null.
+keys() {
+    check "$1: one line" [ "$(wc -l <out)" = 1 ]
+    name=$1
+    shift
+    for key in "$@"; do
+        check "$name: key $key" grep -Eq "\"$key\": [^n]" out
+    done
+}
+
+# ordered WHAT PREFIX: median between minimum and maximum.
+ordered() {
+    check "$1: spread of ${2}seconds" awk -v x="$(value "${2}seconds")" \
+        -v low="$(value "${2}seconds_min")" -v high="$(value "${2}seconds_max")" \
+        'BEGIN {exit !(low > 0 && low <= x && x <= high)}'
+}
+
+# quotient WHAT RATIO NUMERATOR DENOMINATOR: of the values of those keys, to three digits.
+quotient() {
+    check "$1: $2 is $3 / $4" awk -v r="$(value "$2")" -v a="$(value "$3")" -v b="$(value "$4")" \
+        'BEGIN {q = r * b / a; exit !(q > 0.999 && q < 1.001)}'
+}
+
 # result WHAT: one object with every key, whose numbers agree with each other.
 result() {
-    check "$1: one line" [ "$(wc -l <out)" = 1 ]
-    for key in m n k dtype grid layouts ranks threads gflops limit_gflops fraction \
-        scalapack_gflops bytes_per_rank seconds; do
-        check "$1: key $key" grep -q "\"$key\": " out
-    done
+    keys "$1" m n k op dtype weights grid layouts ranks threads gflops limit_gflops fraction \
+        scalapack_gflops scalapack_tuned_gflops bytes_per_rank planned_bytes_per_rank \
+        workspace_per_rank measured_workspace_per_rank seconds repeat plan
     check "$1: fraction" between fraction 0 10
     check "$1: ScaLAPACK" between scalapack_gflops 0 1e6
-    for what in '' limit_ scalapack_; do
-        check "$1: ${what}gflops of the seconds" awk -v m="$(value m)" -v n="$(value n)" \
-            -v k="$(value k)" -v g="$(value ${what}gflops)" -v s="$(value ${what}seconds)" \
+    check "$1: bytes as planned" equal bytes_per_rank "$(value planned_bytes_per_rank)"
+    for who in '' limit_ scalapack_ scalapack_tuned_; do
+        ordered "$1" "$who"
+        check "$1: ${who}gflops of the seconds" awk -v m="$(value m)" -v n="$(value n)" \
+            -v k="$(value k)" -v g="$(value ${who}gflops)" -v s="$(value ${who}seconds)" \
             'BEGIN {r = g * s * 1e9 / (2 * m * n * k); exit !(r > 0.999 && r < 1.001)}'
     done
-    check "$1: fraction of the limit" awk -v f="$(value fraction)" -v g="$(value gflops)" \
-        -v l="$(value limit_gflops)" 'BEGIN {r = f * l / g; exit !(r > 0.999 && r < 1.001)}'
+    quotient "$1" fraction gflops limit_gflops
 }
 
 # Rows over two processes: each receives the other's half of B.
@@ -72,11 +99,120 @@ check "uneven: why" grep -q '"scalapack_reason": "ScaLAPACK: expected blocks of 
 
 # For people: a table and the plan; --plan alone measures nothing.
 check "table" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --repeat 1
-check "table: rows" grep -Eq '^ +cleave +[0-9.e-]+ +[0-9.]+ +[0-9.]+ +row=2$' out
+check "table: rows" grep -Eq '^ +cleave( +[0-9.e-]+){5} +row=2$' out
 check "table: plan" grep -q 'all-gather     B\[256 x 256\] row|- -> -|-' out
 check "plan" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --plan --json
 check "plan: text" grep -q '"plan": ".*all-gather' out
 check "plan: no measurement" [ "$(grep -c gflops out)" = 0 ]
+
+# The three ways to say how A and B are stored, and what they mean.
+check "TN" bench 2 gemm -m 96 -n 64 -k 128 --grid row=2 --op TN --dtype f32 --repeat 1 --json
+keys "TN" gflops limit_gflops
+check "TN: op" equal op TN
+check "TN: transpose_a" equal transpose_a true
+check "NT by name" bench 1 gemm -m 96 -n 64 -k 128 --transpose-b --repeat 1 --json
+check "NT by name: op" equal op NT
+
+# Options of the plan: timed, and within a cap.
+check "measured plan" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --measure --repeat 1 --json
+keys "measured plan" gflops fraction
+check "cap" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --memory 1G --plan --json
+keys "cap" workspace_per_rank planned_bytes_per_rank
+
+# The memory that the plan says is the memory that it takes (and a sanitizer takes its own).
+if ! nm -D "$abs_top_builddir/.libs/libcleave.so" 2>/dev/null | grep -q __asan_init; then
+    check "memory" bench 2 gemm -m 2048 -n 2048 -k 1024 --dtype f32 --grid row=2 --repeat 1 --json
+    check "memory: planned" between workspace_per_rank 4000000 1e9
+    check "memory: measured" awk -v x="$(value measured_workspace_per_rank)" \
+        -v planned="$(value workspace_per_rank)" \
+        'BEGIN {exit !(x > 0.5 * planned && x < 1.05 * planned + 1e6)}'
+fi
+
+# Moves: half of the matrix from the other process; as many bytes as the closed form says.
+check "move" bench 2 move -m 256 -n 512 --grid row=2 --from 'row|-' --to '-|-' --repeat 3 --json
+keys "move" m n dtype from to grid ranks seconds copy_seconds fraction gbytes_per_second \
+    workspace_per_rank predicted_seconds plan
+check "move: bytes" equal bytes_per_rank $((256 * 512 * 4 / 2))
+check "move: as planned" equal planned_bytes_per_rank $((256 * 512 * 4 / 2))
+ordered "move" ''
+ordered "move" copy_
+quotient "move" fraction copy_seconds seconds
+check "a move on five processes" bench 5 move -m 7 -n 3 --from 'col|-' --to '-|col' --repeat 1 --json
+keys "a move on five processes" seconds bytes_per_rank
+check "a move: the plan" bench 2 move --from '-|-;col' --to '-|-' --plan
+check "a move: its steps" grep -q 'reduce-scatter' out
+
+# Collectives: one line a size, rounded up to whole elements for each process.
+for op in allreduce allgather reducescatter; do
+    check "$op" bench 3 collective --op $op --bytes 100,1K..2K --against mpich --repeat 2 --json
+    check "$op: three sizes" [ "$(wc -l <out)" = 3 ]
+    check "$op: the sizes" [ "$(value bytes | tr '\n' ' ')" = '108 1032 2052 ' ]
+    cp out all
+    for line in 1 2 3; do
+        sed -n ${line}p all >out
+        keys "$op" op bytes ranks seconds mpich_seconds mpich_call ratio
+        ordered "$op" ''
+        ordered "$op" mpich_
+        quotient "$op" ratio mpich_seconds seconds
+    done
+done
+check "collective without a peer" bench 2 collective --op allgather --bytes 64 --repeat 1
+check "collective: table" grep -Eq '^ +64 B +[0-9.e-]+' out
+
+# Layers, in every scheme.
+for scheme in chosen column row; do
+    check "linear $scheme" bench 2 linear -m 48 -k 32 -n 64 --layouts $scheme --repeat 2 --json
+    keys "linear $scheme" m n k layouts fraction gflops limit_gflops forward_seconds \
+        backward_seconds planned_bytes_per_rank bytes_per_rank workspace_per_rank plan_dx plan_dw
+    check "linear $scheme: bytes as planned" equal bytes_per_rank "$(value planned_bytes_per_rank)"
+    ordered "linear $scheme" ''
+    ordered "linear $scheme" limit_
+    quotient "linear $scheme" fraction gflops limit_gflops
+done
+# One column of processes: forward nothing, backward an all-reduce of dX, 2 (P-1)/P m k.
+check "linear column" bench 2 linear -m 48 -k 32 -n 64 --layouts column --repeat 1 --json
+check "linear column: bytes" equal bytes_per_rank $((48 * 32 * 4))
+check "linear 2d" bench 4 linear -m 48 -k 32 -n 64 --grid row=2,col=2 --layouts 2d --repeat 1 --json
+check "linear 2d: layouts" grep -q '{"x": "row|col", "w": "row|col", "y": "row|col"}' out
+check "linear 3d" bench 8 linear -m 48 -k 32 -n 64 --grid z=2,k=2,n=2 --layouts 3d --repeat 1 --json
+check "linear 3d: layouts" grep -q '{"x": "z+n|k", "w": "k+z|n", "y": "z+k|n"}' out
+check "linear 3d: no faster than nothing" between fraction 0 10
+check "linear by hand" bench 2 linear -m 48 -k 32 -n 64 --layout-x 'col|-' --layout-y 'col|-' \
+    --layout-w 'col|-' --plan
+check "linear by hand: gathers W" grep -q 'all-gather  *B\[32 x 64\] col|- -> -|-' out
+
+# Few rows: the weights together are as many as asked for, and each process reads its share.
+check "skinny" bench 2 skinny -m 2 -k 64 -n 128 --set 100K --repeat 2 --json
+keys "skinny" m n k dtype weights ranks threads matrices set_bytes gbytes_per_second \
+    read_gbytes_per_second gflops blis_gflops products_per_second fraction ratio seconds
+check "skinny: matrices" equal matrices 4
+check "skinny: bytes" equal set_bytes $((4 * 64 * 128 * 4))
+quotient "skinny" fraction gbytes_per_second read_gbytes_per_second
+quotient "skinny" ratio gflops blis_gflops
+check "skinny: flops of the bytes" awk -v g="$(value gflops)" -v b="$(value gbytes_per_second)" \
+    'BEGIN {r = g / b; exit !(r > 0.999 && r < 1.001)}'
+check "skinny, stored across, on threads" bench 1 skinny -m 1 -k 64 -n 128 --op NT --threads 2 \
+    --set 100K --repeat 1
+check "skinny: table" grep -Eq '^  blis +[0-9.]+' out
+
+# The profile: every number that one node can tell, and the file is read back.
+check "calibrate" bench 2 calibrate --repeat 1 --json -o profile
+keys "calibrate" node_latency node_bandwidth memory_bandwidth flops half_m half_n half_k file
+check "calibrate: no network" equal net_latency null
+check "calibrate: the file" grep -q '"node_bandwidth": ' profile
+CLEAVE_PROFILE=profile "$CLEAVE" doctor --json >doctor 2>&1
+check "calibrate: doctor names it" grep -q '"profile", "grade": "ok", "found": "profile: ' doctor
+echo '{"flops": "many"}' >broken
+CLEAVE_PROFILE=broken "$CLEAVE" doctor --json >doctor 2>&1
+check "doctor: a broken profile" grep -q '"profile", "grade": "broken"' doctor
+export CLEAVE_NODE_SIZE=1
+check "pretended nodes" bench 2 calibrate --repeat 1 --json
+unset CLEAVE_NODE_SIZE
+check "pretended nodes: two" equal nodes 2
+check "pretended nodes: a network" between net_bandwidth 0 1e13
+check "pretended nodes: nothing inside" equal node_latency null
+check "calibrate for people" bench 1 calibrate --repeat 1
+check "calibrate for people: flops" grep -Eq '^  of large products +[0-9.]+ GFLOP/s' out
 
 # refuse WHAT TEXT RANKS OPTION...: fails, says TEXT on one line of stderr, and nothing on stdout.
 refuse() {
@@ -90,7 +226,30 @@ refuse "unknown axis" 'expected an axis of the grid or "-", found "depth"' 2 gem
 refuse "wrong grid" 'expected the number of processes, 2' 2 gemm --grid row=3
 refuse "dtype" 'f32|f64, found "bf16"' 1 gemm --dtype bf16
 refuse "extent" 'found "0"' 1 gemm -m 0
-refuse "no part" 'expected gemm, found "move"' 1 move
+refuse "op" 'NN|NT|TN|TT, found "XX"' 1 gemm --op XX
+refuse "memory" '--memory: expected bytes' 2 gemm --memory lots
+refuse "too little memory" '1 bytes of workspace allowed a process, the cheapest plan needs' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
+refuse "weights" 'same unless --dtype is f32' 1 gemm --weights bf16
+refuse "sizes" '--bytes: expected at most 64 sizes' 2 collective --op allreduce --bytes 8K..
+refuse "sizes backwards" '--bytes: expected' 2 collective --op allreduce --bytes 8K..4K
+refuse "no op" 'expected --op OP' 2 collective
+refuse "no layout" 'expected --from LAYOUT' 2 move --to '-|-'
+refuse "move that does not fit" 'matrices do not fit' 2 move -m 1000000000 -n 1000000 --from '-|-' --to '-|-'
+refuse "collective that does not fit" 'matrices do not fit' 2 collective --op allreduce --bytes 1T
+refuse "scheme" 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
+refuse "set" '--set: expected bytes' 2 skinny --set none
+refuse "no part" 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
+refuse "nothing" 'found ""' 1
+
+# The words of every part, once; wrong words are exit status 2.
+for part in gemm move collective linear skinny calibrate; do
+    check "help of $part" bench 2 $part --help
+    check "help of $part: once, with examples" [ "$(grep -c -e "^Usage: cleave bench $part" -e '^Examples' out)" = 2 ]
+    bench 1 $part --wrong
+    check "$part: exit status of wrong words" [ $? = 2 ]
+done
+check "help" bench 0 --help
+check "help: parts" grep -q '^  collective ' out
 
 [ $failures = 0 ] || exit 1
 echo "DONE bench.sh: $checks checks"

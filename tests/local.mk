@@ -54,6 +54,7 @@ sh_tests = \
 	tests/crash.sh \
 	tests/h5py.sh \
 	tests/library.sh \
+	tests/scaling/quick.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
 
@@ -72,6 +73,18 @@ noinst_HEADERS = \
 	tests/reference.h \
 	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
+
+# Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
+# lines in the build folder.
+scaling_scripts = strong weak shapes
+EXTRA_DIST += tests/scaling/common.sh tests/scaling/table.awk tests/scaling/shapes.txt \
+	$(scaling_scripts:%=tests/scaling/%.sh)
+.PHONY: scaling
+scaling: cleave
+	for script in $(scaling_scripts); do \
+		MPIEXEC='$(MPIEXEC)' CLEAVE='$(abs_top_builddir)/cleave' OUT="$$script.jsonl" \
+			$(SHELL) $(srcdir)/tests/scaling/$$script.sh || exit 1; \
+	done
 
 # What a program links follows from its folder.
 check_LTLIBRARIES = tests/libunit.la tests/libmpi.la

@@ -158,6 +158,9 @@ static clv_status check_speed(clv_grid *grid, clv_dtype dtype, const char *name)
 
 /* ---- The machine ---- */
 
+/* Enough of memory for /dev/shm; Linux gives it half. */
+enum { SHARED_PART = 8 };
+
 static void check_memory(void)
 {
     static const double mib = 1 << 20;
@@ -171,10 +174,32 @@ static void check_memory(void)
              "%s", strerror(errno));
         return;
     }
-    double free = (double)room.f_bavail * (double)room.f_frsize / mib;
-    tell(free < 256 ? ADVICE : GOOD, "/dev/shm",
-         "ranks of one node talk through it: give a container more (docker --shm-size=1g)",
-         "%.0f MiB, %.0f MiB free", (double)room.f_blocks * (double)room.f_frsize / mib, free);
+    double free = (double)room.f_bavail * (double)room.f_frsize;
+    bool little = free < page * (double)sysconf(_SC_PHYS_PAGES) / SHARED_PART;
+    tell(little ? ADVICE : GOOD, "/dev/shm",
+         "matrices of ranks of one node lie there, those without room move slower, through "
+         "messages: give a container more (docker --shm-size=8g)",
+         "%.0f MiB, %.0f MiB free", (double)room.f_blocks * (double)room.f_frsize / mib,
+         free / mib);
+}
+
+/* What plans are compared by: before anything is planned. */
+static void check_profile(void)
+{
+    const char *path = getenv("CLEAVE_PROFILE");
+    clv_machine machine;
+    if (clv_machine_default(&machine) != CLV_OK) {
+        tell(BROKEN, "profile",
+             "write it by cleave bench calibrate -o FILE, or unset CLEAVE_PROFILE",
+             "CLEAVE_PROFILE: %s", clv_last_error());
+        unsetenv("CLEAVE_PROFILE"); /* what follows is looked at all the same */
+    } else if (path && *path)
+        tell(GOOD, "profile", NULL, "%s: %.1f GFLOP/s a rank, %.1f GB/s between ranks", path,
+             machine.flops / 1e9, machine.node_bandwidth / 1e9);
+    else
+        tell(GOOD, "profile", NULL,
+             "none, plans use defaults: cleave bench calibrate -o FILE measures this machine, "
+             "CLEAVE_PROFILE=FILE uses it");
 }
 
 /* HDF5 locks the files it opens; some network file systems cannot. */
@@ -209,6 +234,7 @@ static clv_status doctor(void *unused)
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     TRY(check_ranks(grid));
     check_blas();
+    check_profile();
     TRY(check_speed(grid, CLV_F32, "sgemm"));
     TRY(check_speed(grid, CLV_F64, "dgemm"));
     if (tool.rank == 0) {

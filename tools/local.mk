@@ -6,6 +6,17 @@ cleave_LDADD = libcleave.la $(JANSSON_LIBS)
 cleave_SOURCES = \
 	tools/tool.h \
 	tools/bench.c \
+	tools/bench.h \
+	tools/bench_calibrate.c \
+	tools/bench_collective.c \
+	tools/bench_gemm.c \
+	tools/bench_linear.c \
+	tools/bench_move.c \
+	tools/bench_skinny.c \
+	tools/contender.c \
+	tools/footprint.c \
+	tools/products.c \
+	tools/reading.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \

@@ -80,6 +80,29 @@ clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes)
     return status;
 }
 
+clv_status room_nodes(clv_grid *grid, int *nodes, int *ranks)
+{
+    int size = clv_grid_size(grid), rank = clv_grid_rank(grid), same = 1;
+    const char *text = getenv("CLEAVE_NODE_SIZE");
+    int pretended = text ? atoi(text) : 0;
+    double *numbers = calloc((size_t)size, sizeof *numbers);
+    clv_status status =
+        numbers ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for the names of %d hosts", size);
+    TRY(clv_grid_agree(grid, status));
+    /* The library takes n consecutive ranks of a host for a node. */
+    numbers[rank] = host_number() + (pretended > 0 ? rank / pretended : 0);
+    TRY(clv_grid_reduce(grid, CLV_SUM, size, numbers));
+    while (same < size && numbers[same] == numbers[0]) same++;
+    *nodes = size / same, *ranks = size % same ? 0 : same;
+    for (int r = 0; r < size && *ranks; r++) {
+        bool first = r % same == 0, changes = r > 0 && numbers[r] != numbers[r - 1];
+        if (r > 0 && first != changes) *ranks = 0;
+    }
+done:
+    free(numbers);
+    return status;
+}
+
 clv_status room_for(clv_grid *grid, const char *what, double bytes)
 {
     static const double gib = 1 << 30;

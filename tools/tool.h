@@ -238,5 +238,8 @@ clv_status room_check(clv_grid *grid, const clv_gpt_config *model, int64_t seque
 clv_status room_for(clv_grid *grid, const char *what, double bytes);
 /* Ranks on this rank's node, and nodes. Collective. */
 clv_status room_neighbours(clv_grid *grid, int *neighbours, int *nodes);
+/* Nodes as plans see them (CLEAVE_NODE_SIZE too), and the ranks on each: 0 unless all have the
+ * same number of consecutive ranks. Collective. */
+clv_status room_nodes(clv_grid *grid, int *nodes, int *ranks);
 
 #endif

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * bench_linear.c: `cleave bench linear`: the three products of a linear layer, planned together.
+ *
+ *     forward   Y[m,n]  = X[m,k] W[k,n]
+ *     backward  dX[m,k] = dY[m,n] W^T,  dW[k,n] = X^T dY
+ *
+ * The limit is that of the three products, one after the other: each process its share of each by
+ * BLIS, with nothing to move.
+ */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIMIT, BOTH, FORWARD, BACKWARD, CONTENDERS };
+enum { X, W, Y, MATRICES };
+enum { PLAN_FORWARD, PLAN_DX, PLAN_DW, PLANS };
+typedef enum { CHOSEN, COLUMN, ROW, TWO_D, THREE_D, SCHEMES } scheme;
+
+/* X, W and Y of each scheme; * stands for all axes, 1 to 3 for one of them. */
+static const struct {
+    const char *name;
+    int naxes; /* 0: any */
+    const char *layouts[MATRICES];
+} schemes[SCHEMES] = {
+    [CHOSEN] = {"chosen", 0, {NULL, NULL, NULL}},
+    [COLUMN] = {"column", 0, {"-|-", "-|*", "-|*"}},
+    [ROW] = {"row", 0, {"-|*", "*|-", "-|-"}},
+    [TWO_D] = {"2d", 2, {"1|2", "1|2", "1|2"}},
+    [THREE_D] = {"3d", 3, {"1+3|2", "2+1|3", "1+2|3"}},
+};
+
+static const double least_turn = 2e-3; /* seconds */
+
+typedef struct {
+    extents size;
+    clv_dtype dtype;
+    int64_t repeat, threads;
+    const char *grid, *layouts[MATRICES], *memory;
+    int scheme;
+    bool plan, measure;
+    clv_plan_options options;
+} linear_args;
+
+typedef struct {
+    const linear_args *args;
+    clv_grid *grid;
+    clv_matrix *values[MATRICES], *gradients[MATRICES]; /* gradients[Y] is given */
+    clv_plan *plans[PLANS];
+    product limits[PLANS];
+    contender contenders[CONTENDERS];
+    int threads;
+    double bytes, planned_bytes, workspace; /* the most of any process */
+    char axes[256], layouts[MATRICES][128];
+} linear;
+
+/* ---- Contenders ---- */
+
+static clv_status run_forward(void *context)
+{
+    linear *b = context;
+    return clv_execute_gemm(b->plans[PLAN_FORWARD], 1, b->values[X], b->values[W], 0, b->values[Y]);
+}
+
+static clv_status run_backward(void *context)
+{
+    linear *b = context;
+    clv_status status =
+        clv_execute_gemm(b->plans[PLAN_DX], 1, b->gradients[Y], b->values[W], 0, b->gradients[X]);
+    if (status != CLV_OK) return status;
+    return clv_execute_gemm(b->plans[PLAN_DW], 1, b->values[X], b->gradients[Y], 0,
+                            b->gradients[W]);
+}
+
+static clv_status run_both(void *context)
+{
+    clv_status status = run_forward(context);
+    return status == CLV_OK ? run_backward(context) : status;
+}
+
+static clv_status run_limit(void *context)
+{
+    linear *b = context;
+    for (int i = 0; i < PLANS; i++) product_run_alone(&b->limits[i]);
+    return CLV_OK;
+}
+
+/* ---- Layouts ---- */
+
+/* The layout of a scheme with the grid's own names. */
+static void spell(const clv_grid *grid, const char *pattern, char text[256])
+{
+    char all[200];
+    size_t used = 0;
+    *all = '\0';
+    for (int i = 0; i < clv_grid_naxes(grid) && used < sizeof all; i++)
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? "+" : "",
+                                 clv_grid_axis(grid, i).name);
+    used = 0;
+    for (const char *c = pattern; *c && used < 256; c++) {
+        bool one = *c >= '1' && *c <= '9';
+        const char *name = one ? clv_grid_axis(grid, *c - '1').name : all;
+        if (one || *c == '*')
+            used += (size_t)snprintf(text + used, 256 - used, "%s", name);
+        else
+            used += (size_t)snprintf(text + used, 256 - used, "%c", *c);
+    }
+}
+
+static clv_status scheme_layouts(const linear *b, clv_layout layouts[])
+{
+    clv_status status = CLV_OK;
+    const linear_args *args = b->args;
+    char text[256];
+    int naxes = schemes[args->scheme].naxes;
+    if (args->scheme == CHOSEN)
+        return clv_choose_linear(b->grid, args->dtype, args->size.m, args->size.k, args->size.n,
+                                 &args->options, &layouts[X], &layouts[W], &layouts[Y]);
+    if (naxes && naxes != clv_grid_naxes(b->grid))
+        return tool_fail(CLV_EARG, "--layouts %s: expected a grid of %d axes, found %s",
+                         schemes[args->scheme].name, naxes, b->axes);
+    for (int i = 0; i < MATRICES; i++) {
+        spell(b->grid, schemes[args->scheme].layouts[i], text);
+        TRY(clv_layout_parse(b->grid, text, &layouts[i]));
+    }
+done:
+    return status;
+}
+
+static clv_status find_specs(linear *b, clv_spec specs[])
+{
+    clv_status status;
+    const linear_args *args = b->args;
+    extents e = args->size;
+    clv_layout layouts[MATRICES];
+    specs[X] = (clv_spec){.m = e.m, .n = e.k, .dtype = args->dtype};
+    specs[W] = (clv_spec){.m = e.k, .n = e.n, .dtype = args->dtype};
+    specs[Y] = (clv_spec){.m = e.m, .n = e.n, .dtype = args->dtype};
+    TRY(scheme_layouts(b, layouts));
+    for (int i = 0; i < MATRICES; i++) {
+        if (args->layouts[i]) TRY(clv_layout_parse(b->grid, args->layouts[i], &layouts[i]));
+        specs[i].layout = layouts[i];
+        clv_layout_format(b->grid, layouts[i], b->layouts[i], sizeof b->layouts[i]);
+    }
+done:
+    return status;
+}
+
+/* ---- Opening ---- */
+
+/* Product i of the layer as one C = op(A) op(B), and the matrix that is its C. */
+static product_kind kind_of(const linear_args *args, int i, int *c)
+{
+    extents e = args->size;
+    product_kind kinds[PLANS] = {
+        [PLAN_FORWARD] = {.size = e},
+        [PLAN_DX] = {.size = {e.m, e.k, e.n}, .trans_b = true},
+        [PLAN_DW] = {.size = {e.k, e.n, e.m}, .trans_a = true},
+    };
+    static const int outputs[PLANS] = {Y, X, W};
+    *c = outputs[i];
+    kinds[i].dtype = kinds[i].weights = args->dtype;
+    return kinds[i];
+}
+
+static clv_status check_room(const linear *b, const clv_spec specs[])
+{
+    double bytes = 0;
+    for (int i = 0; i < MATRICES; i++) {
+        clv_block block = clv_spec_block(b->grid, specs[i], clv_grid_rank(b->grid));
+        bytes += 2 * (double)block.m * (double)block.n * (double)clv_dtype_size(specs[i].dtype);
+    }
+    for (int i = 0, c; i < PLANS && !b->args->plan; i++) {
+        product_kind kind = kind_of(b->args, i, &c);
+        product_kind share = product_share(&kind, b->grid, specs[c]);
+        bytes += product_bytes(&share);
+    }
+    return room_for(b->grid, "the matrices do", bytes);
+}
+
+static clv_status open_matrices(linear *b, const clv_spec specs[])
+{
+    clv_status status = CLV_OK;
+    for (int i = 0; i < MATRICES; i++) {
+        TRY(clv_matrix_create(b->grid, specs[i], &b->values[i]));
+        TRY(clv_matrix_create(b->grid, specs[i], &b->gradients[i]));
+        TRY(clv_matrix_fill_normal(b->values[i], 1, (uint64_t)i, 0, 1));
+        TRY(clv_matrix_fill_normal(b->gradients[i], 2, (uint64_t)i, 0, 1));
+    }
+done:
+    return status;
+}
+
+static clv_status open_limits(linear *b, const clv_spec specs[])
+{
+    clv_status status = CLV_OK;
+    for (int i = 0, c; i < PLANS && status == CLV_OK; i++) {
+        product_kind kind = kind_of(b->args, i, &c);
+        product_kind share = product_share(&kind, b->grid, specs[c]);
+        status = product_open_alone(&share, &b->limits[i]);
+    }
+    return clv_grid_agree(b->grid, status);
+}
+
+static clv_status open_linear(linear *b)
+{
+    clv_status status;
+    const linear_args *args = b->args;
+    clv_spec specs[MATRICES];
+    TRY(clv_grid_create_text(MPI_COMM_WORLD, args->grid, &b->grid));
+    tool_grid_format(b->grid, b->axes, sizeof b->axes);
+    if (args->threads) clv_blas_set_threads((int)args->threads);
+    b->threads = clv_blas_describe().threads;
+    TRY(find_specs(b, specs));
+    TRY(check_room(b, specs));
+    TRY(open_matrices(b, specs));
+    TRY(clv_plan_linear(b->values[X], CLV_N, b->values[W], b->values[Y], &args->options,
+                        &b->plans[PLAN_FORWARD], &b->plans[PLAN_DX], &b->plans[PLAN_DW]));
+    if (!args->plan) TRY(open_limits(b, specs));
+    clv_blas_set_threads(b->threads);
+done:
+    return status;
+}
+
+static void close_linear(linear *b)
+{
+    contenders_free(CONTENDERS, b->contenders);
+    for (int i = 0; i < PLANS; i++) product_close(&b->limits[i]);
+    for (int i = 0; i < PLANS; i++) clv_plan_destroy(&b->plans[i]);
+    for (int i = 0; i < MATRICES; i++) {
+        clv_matrix_destroy(&b->gradients[i]);
+        clv_matrix_destroy(&b->values[i]);
+    }
+    clv_grid_destroy(&b->grid);
+}
+
+/* Once through all three for the bytes, which the library counts itself. */
+static clv_status count_bytes(linear *b)
+{
+    clv_status status;
+    double most[3] = {0};
+    clv_grid_traffic_reset(b->grid);
+    if (!b->args->plan) TRY(run_both(b));
+    most[0] = (double)clv_grid_traffic(b->grid).bytes_received;
+    for (int i = 0; i < PLANS; i++) {
+        most[1] += (double)clv_plan_bytes(b->plans[i]);
+        most[2] += (double)clv_plan_memory(b->plans[i]);
+    }
+    TRY(clv_grid_reduce(b->grid, CLV_MAX, 3, most));
+    b->bytes = most[0], b->planned_bytes = most[1], b->workspace = most[2];
+done:
+    return status;
+}
+
+/* ---- What is said of it ---- */
+
+static double flops_of(const linear_args *args)
+{
+    return 2.0 * (double)args->size.m * (double)args->size.n * (double)args->size.k;
+}
+
+static json_t *question(const linear *b)
+{
+    const linear_args *args = b->args;
+    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:{s:s,s:s,s:s},s:i,s:i,s:I,s:I,s:o}", "bench",
+                     "linear", "m", (json_int_t)args->size.m, "n", (json_int_t)args->size.n, "k",
+                     (json_int_t)args->size.k, "dtype", clv_dtype_name(args->dtype), "grid",
+                     b->axes, "scheme", schemes[args->scheme].name, "layouts", "x", b->layouts[X],
+                     "w", b->layouts[W], "y", b->layouts[Y], "ranks", clv_grid_size(b->grid),
+                     "threads", b->threads, "planned_bytes_per_rank", (json_int_t)b->planned_bytes,
+                     "workspace_per_rank", (json_int_t)b->workspace, "predicted_seconds",
+                     output_number(clv_plan_seconds(b->plans[PLAN_FORWARD]) +
+                                   clv_plan_seconds(b->plans[PLAN_DX]) +
+                                   clv_plan_seconds(b->plans[PLAN_DW])));
+}
+
+static void show_question(const linear *b)
+{
+    const linear_args *args = b->args;
+    output_text(
+        "Y[%lld x %lld] = X[k = %lld] W, forward and backward, %s, on %s, %d thread%s each\n"
+        "X in %s, W in %s, Y in %s\n\n",
+        (long long)args->size.m, (long long)args->size.n, (long long)args->size.k,
+        clv_dtype_name(args->dtype), b->axes, b->threads, b->threads > 1 ? "s" : "", b->layouts[X],
+        b->layouts[W], b->layouts[Y]);
+}
+
+static clv_status show_plans(const linear *b, json_t *object)
+{
+    static const char *const names[PLANS] = {"forward", "dx", "dw"};
+    for (int i = 0; i < PLANS; i++) {
+        char key[32], *text = plan_text(b->plans[i]);
+        if (!text) return tool_fail(CLV_ENOMEM, "no memory for the text of a plan");
+        snprintf(key, sizeof key, "plan_%s", names[i]);
+        output_text("%s:\n%s", names[i], text);
+        json_object_set_new(object, key, json_string(text));
+        free(text);
+    }
+    return CLV_OK;
+}
+
+static void show_table(const linear *b)
+{
+    static const double products[CONTENDERS] = {3, 3, 1, 2};
+    char received[32], planned[32], workspace[32];
+    const contender *c = b->contenders;
+    output_text("  %-10s %10s %10s %10s %10s %10s\n", "", "seconds", "least", "most", "GFLOP/s",
+                "of limit");
+    double limit = 3 * flops_of(b->args) / c[LIMIT].seconds.median;
+    for (int i = 0; i < CONTENDERS; i++) {
+        double rate = products[i] * flops_of(b->args) / c[i].seconds.median;
+        output_text("  %-10s %10.4g %10.4g %10.4g %10.1f %10.3f\n", c[i].name, c[i].seconds.median,
+                    c[i].seconds.least, c[i].seconds.most, rate / 1e9, rate / limit);
+    }
+    output_text("\neach process at most: %s received (%s planned), %s of workspace\n",
+                bytes_format(b->bytes, received), bytes_format(b->planned_bytes, planned),
+                bytes_format(b->workspace, workspace));
+}
+
+static void add_result(const linear *b, json_t *object)
+{
+    const contender *c = b->contenders;
+    double work = 3 * flops_of(b->args) / 1e9;
+    json_seconds(object, "", c[BOTH].seconds);
+    json_seconds(object, "limit_", c[LIMIT].seconds);
+    json_seconds(object, "forward_", c[FORWARD].seconds);
+    json_seconds(object, "backward_", c[BACKWARD].seconds);
+    json_rate(object, "gflops", work, c[BOTH].seconds);
+    json_rate(object, "limit_gflops", work, c[LIMIT].seconds);
+    json_object_update_new(
+        object,
+        json_pack("{s:o,s:I,s:I}", "fraction",
+                  output_number(c[LIMIT].seconds.median / c[BOTH].seconds.median), "bytes_per_rank",
+                  (json_int_t)b->bytes, "repeat", (json_int_t)b->args->repeat));
+}
+
+/* ---- The command ---- */
+
+static clv_status work(void *asked)
+{
+    clv_status status;
+    linear b = {.args = asked};
+    contender *c = b.contenders;
+    json_t *object = NULL;
+    TRY(open_linear(&b));
+    TRY(count_bytes(&b));
+    c[LIMIT] = (contender){.name = "limit", .run = run_limit, .context = &b};
+    c[BOTH] = (contender){.name = "cleave", .run = run_both, .context = &b};
+    c[FORWARD] = (contender){.name = "forward", .run = run_forward, .context = &b};
+    c[BACKWARD] = (contender){.name = "backward", .run = run_backward, .context = &b};
+    show_question(&b);
+    if (!b.args->plan) {
+        TRY(contenders_measure(b.grid, CONTENDERS, c, b.args->repeat, least_turn));
+        show_table(&b);
+    }
+    object = question(&b);
+    if (!b.args->plan) add_result(&b, object);
+    TRY(show_plans(&b, object));
+    output_json("O", object);
+done:
+    json_decref(object);
+    close_linear(&b);
+    return status;
+}
+
+static const manual about = {
+    .name = "bench linear",
+    .synopsis = "[options]",
+    .about =
+        "The three products of a linear layer, planned together: forward Y = X W, backward\n"
+        "dX = dY W^T and dW = X^T dY; against the limit, each process doing its share of each by\n"
+        "BLIS with nothing to move. Layouts are those that the planner chooses, or a scheme's.",
+    .examples = "  mpiexec.mpich -n 2 cleave bench linear -m 2048 -k 4096 -n 11008\n"
+                "  mpiexec.mpich -n 4 cleave bench linear --grid row=2,col=2 --layouts 2d --json\n"
+                "  mpiexec.mpich -n 2 cleave bench linear --grid col=2 --layout-x 'col|-' "
+                "--layout-w '-|col' "
+                "\\\n"
+                "      --layout-y '-|col' --plan\n",
+};
+
+int bench_linear(int argc, char **argv)
+{
+    linear_args args = {0};
+    double bytes = 0;
+    option options[] = {
+        opt_int("m", "N", &args.size.m, "2048", 1, 1e9, "rows of X and Y: tokens"),
+        opt_int("k", "N", &args.size.k, "4096", 1, 1e9, "columns of X, rows of W"),
+        opt_int("n", "N", &args.size.n, "4096", 1, 1e9, "columns of W and Y"),
+        opt_choice("dtype", "TYPE", &args.dtype, "f32", "f32|f64", "type of all numbers"),
+        opt_text("grid", "AXES", &args.grid, NULL, "row=2,col=2; sizes multiply to the ranks"),
+        opt_choice("layouts", "SCHEME", &args.scheme, "chosen", "chosen|column|row|2d|3d",
+                   "where the three matrices lie"),
+        opt_text("layout-x", "LAYOUT", &args.layouts[X], NULL, "X elsewhere than the scheme says"),
+        opt_text("layout-w", "LAYOUT", &args.layouts[W], NULL, "the same for W"),
+        opt_text("layout-y", "LAYOUT", &args.layouts[Y], NULL, "the same for Y"),
+        opt_flag("measure", &args.measure, "choose the plans by timing the best candidates"),
+        opt_text("memory", "BYTES", &args.memory, NULL,
+                 "workspace that a process may have: 64M (as much as is fastest)"),
+        BENCH_REPEAT(&args.repeat),
+        BENCH_THREADS(&args.threads),
+        opt_flag("plan", &args.plan, "show the plans and stop"),
+        JSON_OPTION,
+        {0},
+    };
+    int code = options_parse(&about, options, argc, argv);
+    if (code != OPTIONS_RUN) return code;
+    if (args.memory && (!bytes_parse(args.memory, &bytes) || bytes < 1))
+        return bench_misuse("--memory", "bytes as 1000000, 512K or 64M", args.memory);
+    args.options.memory = (uint64_t)bytes;
+    args.options.measure = args.measure;
+    return tool_run(work, &args);
+}
