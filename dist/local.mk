@@ -1,5 +1,5 @@
 # dist: grid, layout, matrix; move and multiply.
-include_HEADERS += dist/cleave_dist.h
+include_HEADERS += dist/cleave_dist.h dist/cleave_scalapack.h
 
 libcleave_internal_la_SOURCES += \
 	dist/clvi_dist.h \
@@ -16,5 +16,7 @@ libcleave_internal_la_SOURCES += \
 	dist/plan.c \
 	dist/product.c \
 	dist/scalapack.c \
+	dist/scalapack_deal.c \
+	dist/scalapack_gemm.c \
 	dist/split.c \
 	dist/wait.c
