@@ -16,7 +16,10 @@ libcleave_internal_la_SOURCES += \
 	dist/plan.c \
 	dist/product.c \
 	dist/scalapack.c \
+	dist/scalapack_convert.c \
+	dist/scalapack_cyclic.c \
 	dist/scalapack_deal.c \
+	dist/scalapack_factor.c \
 	dist/scalapack_gemm.c \
 	dist/split.c \
 	dist/wait.c

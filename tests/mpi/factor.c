@@ -1,0 +1,2 @@
+#include "../reference.h"
+const check_case check_cases[] = {{0}};
