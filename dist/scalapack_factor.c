@@ -332,7 +332,8 @@ static int64_t eigh_workspace(const job *j)
     int64_t n = j->n, nb = j->config.nb, np = j->mp, nq = j->nq;
     int64_t divide = 1 + 6 * n + 2 * np * nq;
     int64_t reduce = 3 * n + larger(nb * (np + 1), 3 * nb);
-    int64_t sort = larger(n, np * (nb + nq)), back = nb * (np + nq + nb);
+    int64_t sort = larger(n, np * (nb + nq));
+    int64_t back = larger(nb * (nb - 1) / 2, nb * (np + nq)) + nb * nb;
     return 2 * n + larger(larger(divide, reduce), larger(sort, back));
 }
 
