@@ -1,5 +1,5 @@
 # dist: grid, layout, matrix; move and multiply.
-include_HEADERS += dist/cleave_dist.h
+include_HEADERS += dist/cleave_dist.h dist/cleave_scalapack.h
 
 libcleave_internal_la_SOURCES += \
 	dist/clvi_dist.h \
@@ -30,6 +30,11 @@ libcleave_internal_la_SOURCES += \
 	dist/product.c \
 	dist/route.c \
 	dist/scalapack.c \
+	dist/scalapack_convert.c \
+	dist/scalapack_cyclic.c \
+	dist/scalapack_deal.c \
+	dist/scalapack_factor.c \
+	dist/scalapack_gemm.c \
 	dist/split.c \
 	dist/team.c \
 	dist/volume.c \

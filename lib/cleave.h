@@ -5,9 +5,10 @@
 #ifndef CLEAVE_H
 #define CLEAVE_H
 
-#include <cleave_dist.h>   /* grid, layout, matrix; move and multiply          */
-#include <cleave_io.h>     /* checkpoints, data sets                           */
-#include <cleave_layers.h> /* parameters, layers, models, optimizers, training */
-#include <cleave_lib.h>    /* status, data types                               */
+#include <cleave_dist.h>      /* grid, layout, matrix; move and multiply          */
+#include <cleave_io.h>        /* checkpoints, data sets                           */
+#include <cleave_layers.h>    /* parameters, layers, models, optimizers, training */
+#include <cleave_lib.h>       /* status, data types                               */
+#include <cleave_scalapack.h> /* block-cyclic matrices, factorisations            */
 
 #endif

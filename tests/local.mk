@@ -23,6 +23,8 @@ unit_tests = \
 mpi_tests = \
 	tests/mpi/checkpoint \
 	tests/mpi/checkpoint_faults \
+	tests/mpi/cyclic \
+	tests/mpi/factor \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
 	tests/mpi/grid \
