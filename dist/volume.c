@@ -19,7 +19,7 @@ clv_status clvi_viewpoint_create(const clv_grid *grid, int rank, clvi_viewpoint 
     if (!(v->neighbours = calloc((size_t)size, sizeof *v->neighbours)))
         return clvi_fail(CLV_ENOMEM, "%d neighbours", size);
     for (int r = 0; r < size; r++)
-        if (r != rank && clvi_grid_is_neighbour(grid, r)) v->neighbours[v->count++] = r;
+        if (r != rank && clvi_grid_same_node(grid, rank, r)) v->neighbours[v->count++] = r;
     return CLV_OK;
 }
 

@@ -275,14 +275,17 @@ static void bad_products_are_refused(void)
     clv_grid *grid = open_grid("p=%d"), *other = open_grid("p=%d");
     clv_matrix *A = make(grid, 7, 5, CLV_F32, "p|-"), *B = make(grid, 5, 3, CLV_F32, "-|p");
     clv_matrix *C = make(grid, 7, 3, CLV_F32, "-|-"), *far = make(other, 5, 3, CLV_F32, "-|-");
-    clv_matrix *f64 = make(grid, 7, 3, CLV_F64, "-|-"), *half = make(grid, 5, 3, CLV_BF16, "-|-");
+    clv_matrix *f64 = make(grid, 7, 3, CLV_F64, "-|-"), *ids = make(grid, 5, 3, CLV_I32, "-|-");
+    clv_matrix *half = make(grid, 7, 3, CLV_BF16, "-|-");
     clv_plan *plan = NULL;
     CHECK_STATUS(clv_plan_gemm(CLV_T, A, CLV_N, B, C, NULL, &plan), CLV_ESHAPE);
     says("5 x 7");
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_T, B, C, NULL, &plan), CLV_ESHAPE);
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, B, NULL, &plan), CLV_ESHAPE);
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, f64, NULL, &plan), CLV_EDTYPE);
-    CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, half, C, NULL, &plan), CLV_EDTYPE);
+    CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, ids, C, NULL, &plan), CLV_EDTYPE);
+    says("i32");
+    CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, half, NULL, &plan), CLV_EDTYPE);
     says("bf16");
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, far, C, NULL, &plan), CLV_EARG);
     CHECK_STATUS(clv_plan_gemm((clv_op)2, A, CLV_N, B, C, NULL, &plan), CLV_EARG);
@@ -295,8 +298,8 @@ static void bad_products_are_refused(void)
     CHECK_STATUS(clv_execute_gemm(plan, 1, A, far, 0, C), CLV_ELAYOUT);
     CHECK_STATUS(clv_execute_move(plan, 1, A, 0, C), CLV_EARG);
     clv_plan_destroy(&plan);
-    clv_matrix *const made[] = {A, B, C, far, f64, half};
-    for (int i = 0; i < 6; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
+    clv_matrix *const made[] = {A, B, C, far, f64, half, ids};
+    for (int i = 0; i < 7; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
     clv_grid_destroy(&other);
     clv_grid_destroy(&grid);
 }
@@ -340,6 +343,7 @@ static void failing_memory(void)
     clv_grid *grid = open_grid("p=%d");
     clv_matrix *m[] = {make(grid, 8, 8, CLV_F32, "-|-;p"), make(grid, 8, 8, CLV_F32, "-|-"),
                        make(grid, 8, 8, CLV_F32, "p|-"), make(grid, 8, 8, CLV_F32, "-|p")};
+    CHECK_OK(clvi_gemm_reserve()); /* buffers that the process keeps */
     for (int kind = 0; kind < 3; kind++)
         for (int victim = 0; victim<check_size(); victim += check_size()> 2 ? 3 : 1) {
             int64_t live = clvi_alloc_live();
