@@ -46,6 +46,7 @@ mpi_tests = \
 	tests/mpi/planner \
 	tests/mpi/reproducible \
 	tests/mpi/scalapack \
+	tests/mpi/streamed \
 	tests/mpi/text \
 	tests/mpi/train \
 	tests/mpi/volumes
