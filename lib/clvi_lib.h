@@ -42,6 +42,9 @@ clv_status clvi_fail(clv_status status, const char *format, ...)
 void *clvi_alloc(size_t bytes);
 void clvi_free(void *memory);
 
+/* The same for the life of the process: clvi_alloc_live does not count it. */
+void *clvi_alloc_once(size_t bytes);
+
 /* For tests: the nth allocation from now fails (1 = the next), once; 0 turns it
  * off. clvi_alloc_live counts blocks not yet freed. */
 CLV_API void clvi_alloc_fail_at(int64_t nth);
@@ -80,7 +83,7 @@ void clvi_fill_uniform(clv_dtype dtype, int64_t n, void *x, uint64_t key, uint64
 /* 64-bit FNV-1a hash of a string: stream numbers from names. */
 uint64_t clvi_hash_string(const char *text);
 
-/* ---- blas.c: every BLIS call ------------------------------------------- */
+/* ---- gemm.c: local products ---------------------------------------------- */
 
 /* C[m,n] = alpha op(A)[m,k] op(B)[k,n] + beta C, all row-major, ld in elements;
  * op is the transpose where trans is true. beta == 0 does not read C. Empty
@@ -88,8 +91,6 @@ uint64_t clvi_hash_string(const char *text);
 void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
                void *C, int64_t ldc);
-
-/* ---- gemm.c: local products of operands in tiles ----------------------- */
 
 /* Part of a stored matrix: its element (row0 + i, col0 + j) is data[i * ld + j]. */
 typedef struct {
@@ -147,6 +148,8 @@ void clvi_gemm_skinny(const clvi_product_args *args);
 
 /* Threads of one product now (clv_blas_set_threads, or the environment). */
 int clvi_threads(void);
+/* ---- blas.c: every BLIS call ------------------------------------------- */
+
 /* Cores this process may run on (affinity). */
 int clvi_cores(void);
 /* Whether the user set the number of BLAS threads in the environment. */

@@ -111,21 +111,16 @@ clv_status clvi_gemm_reserve(void)
     if (!buffers.threads) {
         int threads = (int)least(clvi_cores(), MOST_THREADS);
         size_buffers(threads);
-        buffers.left.data = clvi_alloc(buffers.left.bytes * (size_t)threads);
-        buffers.scratch.data = clvi_alloc(buffers.scratch.bytes * (size_t)threads);
-        buffers.right.data = clvi_alloc(buffers.right.bytes);
-        buffers.slots.data = clvi_alloc(buffers.slots.bytes);
-        bool all =
-            buffers.left.data && buffers.scratch.data && buffers.right.data && buffers.slots.data;
-        if (!all) {
-            clvi_free(buffers.left.data);
-            clvi_free(buffers.scratch.data);
-            clvi_free(buffers.right.data);
-            clvi_free(buffers.slots.data);
-        }
+        /* One block, so that there is all of it or nothing. */
+        size_t left = buffers.left.bytes * (size_t)threads;
+        size_t scratch = buffers.scratch.bytes * (size_t)threads;
+        char *all = clvi_alloc_once(left + scratch + buffers.right.bytes + buffers.slots.bytes);
         CLVI_CHECK(all, CLV_ENOMEM, "no memory for the buffers of local products: %zu bytes",
-                   buffers.left.bytes * (size_t)threads + buffers.right.bytes +
-                       buffers.slots.bytes);
+                   left + scratch + buffers.right.bytes + buffers.slots.bytes);
+        buffers.left.data = all;
+        buffers.scratch.data = all + left;
+        buffers.right.data = all + left + scratch;
+        buffers.slots.data = buffers.right.data + buffers.right.bytes;
         buffers.threads = threads;
     }
 done:
@@ -367,7 +362,7 @@ static void scale(const clvi_product_args *a)
         if (a->beta == 0)
             clvi_fill(a->dtype, a->n, 0, row);
         else
-            clvi_axpby(a->dtype, a->n, 0, row, a->beta, row);
+            clvi_axpby(a->dtype, a->n, a->beta, row, 0, row);
     }
 }
 
@@ -402,6 +397,22 @@ static void run(product *p)
     pthread_mutex_unlock(&lock);
 }
 
+/* One tile for each operand can go to BLIS. Nothing else is asked for without buffers: planning
+ * reserves them, or fails. */
+static void without_buffers(const clvi_product_args *a)
+{
+    bool simple = a->nleaves == 0 && a->A.ntiles == 1 && a->B.ntiles == 1 &&
+                  a->A.dtype == a->dtype && a->B.dtype == a->dtype;
+    if (!simple) abort();
+    const clvi_tile *s = a->A.tiles, *t = a->B.tiles;
+    size_t size = clv_dtype_size(a->dtype);
+    const char *A = s->data, *B = t->data;
+    A += ((a->A.row0 - s->row0) * s->ld + a->A.col0 - s->col0) * (int64_t)size;
+    B += ((a->B.row0 - t->row0) * t->ld + a->B.col0 - t->col0) * (int64_t)size;
+    clvi_blas_gemm(a->dtype, a->A.trans, a->B.trans, a->m, a->n, a->k, a->alpha, A, s->ld, B, t->ld,
+                   a->beta, a->C, a->ldc);
+}
+
 void clvi_gemm_tiles(const clvi_product_args *a)
 {
     assert(a->dtype == CLV_F32 || a->dtype == CLV_F64);
@@ -410,7 +421,11 @@ void clvi_gemm_tiles(const clvi_product_args *a)
         scale(a);
         return;
     }
-    if (clvi_gemm_reserve() != CLV_OK) abort();
+    /* Products of few rows branch off to clvi_gemm_skinny here, and only here. */
+    if (clvi_gemm_reserve() != CLV_OK) {
+        without_buffers(a);
+        return;
+    }
     const clvi_micro *micro = clvi_micro_kernel(a->dtype);
     int64_t whole[2] = {0, a->k};
     float alpha = (float)a->alpha, beta = (float)a->beta;
@@ -440,5 +455,17 @@ void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n
                double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
                void *C, int64_t ldc)
 {
-    clvi_blas_gemm(dtype, trans_a, trans_b, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc);
+    if (k < 0) k = 0;
+    clvi_tile a = {0, 0, trans_a ? k : m, trans_a ? m : k, A, lda};
+    clvi_tile b = {0, 0, trans_b ? n : k, trans_b ? k : n, B, ldb};
+    clvi_gemm_tiles(&(clvi_product_args){.dtype = dtype,
+                                         .m = m,
+                                         .n = n,
+                                         .k = k,
+                                         .alpha = alpha,
+                                         .beta = beta,
+                                         .A = {dtype, trans_a, 0, 0, 1, &a},
+                                         .B = {dtype, trans_b, 0, 0, 1, &b},
+                                         .C = C,
+                                         .ldc = ldc});
 }

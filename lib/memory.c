@@ -49,6 +49,13 @@ void *clvi_alloc(size_t bytes)
     return memory;
 }
 
+void *clvi_alloc_once(size_t bytes)
+{
+    void *memory = clvi_alloc(bytes);
+    if (memory) atomic_fetch_sub(&live, 1);
+    return memory;
+}
+
 void clvi_free(void *memory)
 {
     if (!memory) return;

@@ -20,41 +20,55 @@ typedef struct {
     int64_t lines, length, ld;
 } tile;
 
-/* Eight elements at any address. */
-typedef float eight_f32 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double eight_f64 __attribute__((vector_size(64), aligned(8), may_alias));
+/* Lines are added EIGHT elements at a time, for which compilers need no loop; whole tiles have no
+ * others. (Vector types would be taken apart before the clones of a function are made.) */
+enum { EIGHT = 8 };
 
-#define ARITHMETIC(real, suffix)                                                               \
-    /* The sum in x[0] onto the one that waits in x[1], theirs onto x[2], ... into x[n]. */    \
-    CLVI_VECTOR static void fold_##suffix(int n, const tile x[])                               \
-    {                                                                                          \
-        int64_t lines = x[n].lines, length = x[n].length;                                      \
-        for (int64_t i = 0; i < lines; i++) {                                                  \
-            int64_t j = 0;                                                                     \
-            for (; j + 8 <= length; j += 8) {                                                  \
-                eight_##suffix sum = *(eight_##suffix *)((real *)x[0].data + i * x[0].ld + j); \
-                for (int t = 1; t <= n; t++)                                                   \
-                    sum = *(eight_##suffix *)((real *)x[t].data + i * x[t].ld + j) + sum;      \
-                *(eight_##suffix *)((real *)x[n].data + i * x[n].ld + j) = sum;                \
-            }                                                                                  \
-            for (; j < length; j++) {                                                          \
-                real sum = ((real *)x[0].data)[i * x[0].ld + j];                               \
-                for (int t = 1; t <= n; t++) sum = ((real *)x[t].data)[i * x[t].ld + j] + sum; \
-                ((real *)x[n].data)[i * x[n].ld + j] = sum;                                    \
-            }                                                                                  \
-        }                                                                                      \
-    }                                                                                          \
-    /* C := alpha S + beta C, as clvi_axpby computes it. */                                    \
-    CLVI_VECTOR static void finish_##suffix(real alpha, tile sum, real beta, tile C)           \
-    {                                                                                          \
-        for (int64_t i = 0; i < C.lines; i++) {                                                \
-            const real *S = (real *)sum.data + i * sum.ld;                                     \
-            real *c = (real *)C.data + i * C.ld;                                               \
-            if (beta == 0)                                                                     \
-                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j];                    \
-            else                                                                               \
-                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j] + beta * c[j];      \
-        }                                                                                      \
+#define SUM_1(j) (a[j] + x[j])
+#define SUM_2(j) (b[j] + SUM_1(j))
+#define SUM_3(j) (c[j] + SUM_2(j))
+#define ADD_LINE(real, y, sum)                                               \
+    do {                                                                     \
+        int64_t j = 0;                                                       \
+        for (; j + EIGHT <= n; j += EIGHT)                                   \
+            CLVI_EACH for (int64_t e = j; e < j + EIGHT; e++) y[e] = sum(e); \
+        for (; j < n; j++) y[j] = sum(j);                                    \
+    } while (0)
+
+#define ARITHMETIC(real, suffix)                                                              \
+    CLVI_INLINE real *line_##suffix(tile t, int64_t i)                                        \
+    {                                                                                         \
+        return (real *)t.data + i * t.ld;                                                     \
+    }                                                                                         \
+    /* The sum in t[0] onto the one that waits in t[1], theirs onto t[2], and onto t[3]; what \
+     * t[1] and t[2] hold afterwards does not matter. */                                      \
+    CLVI_VECTOR static void fold_##suffix(int count, const tile t[])                          \
+    {                                                                                         \
+        int64_t n = t[count].length;                                                          \
+        for (int64_t i = 0; i < t[count].lines; i++) {                                        \
+            const real *restrict x = line_##suffix(t[0], i);                                  \
+            real *restrict a = line_##suffix(t[1], i);                                        \
+            real *restrict b = count > 1 ? line_##suffix(t[2], i) : NULL;                     \
+            real *restrict c = count > 2 ? line_##suffix(t[3], i) : NULL;                     \
+            if (count == 1)                                                                   \
+                ADD_LINE(real, a, SUM_1);                                                     \
+            else if (count == 2)                                                              \
+                ADD_LINE(real, b, SUM_2);                                                     \
+            else                                                                              \
+                ADD_LINE(real, c, SUM_3);                                                     \
+        }                                                                                     \
+    }                                                                                         \
+    /* C := alpha S + beta C, as clvi_axpby computes it. */                                   \
+    CLVI_VECTOR static void finish_##suffix(real alpha, tile sum, real beta, tile C)          \
+    {                                                                                         \
+        for (int64_t i = 0; i < C.lines; i++) {                                               \
+            const real *S = (real *)sum.data + i * sum.ld;                                    \
+            real *c = (real *)C.data + i * C.ld;                                              \
+            if (beta == 0)                                                                    \
+                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j];                   \
+            else                                                                              \
+                for (int64_t j = 0; j < C.length; j++) c[j] = alpha * S[j] + beta * c[j];     \
+        }                                                                                     \
     }
 ARITHMETIC(float, f32)
 ARITHMETIC(double, f64)
@@ -118,12 +132,22 @@ static void prefetch(const clvi_micro *micro, tile x)
     }
 }
 
+/* The right panel that comes next follows in memory; it comes from the last-level cache, so each
+ * tile asks for its part of it. */
+static void prefetch_next(const char *panel, size_t bytes, int64_t i, int64_t tiles)
+{
+    size_t part = (bytes / (size_t)tiles + 64) / 64 * 64;
+    const char *next = panel + bytes + (size_t)i * part;
+    for (size_t b = 0; b < part; b += 64) __builtin_prefetch(next + b, 0, 2);
+}
+
 /* The sums of tile i in the slots that a chunk ends. */
 static void merge(const clvi_micro *micro, const series slots[], int merges, int64_t i, int64_t m)
 {
     tile sums[CLVI_SLOTS];
     for (int j = 0; j <= merges; j++) sums[j] = tile_at(micro, &slots[j], i, m);
-    CLVI_DISPATCH(micro->dtype, fold, merges, sums);
+    for (int j = 0; j < merges; j += 3)
+        CLVI_DISPATCH(micro->dtype, fold, merges - j < 3 ? merges - j : 3, sums + j);
 }
 
 /* One chunk of all tiles: the right panel stays in the first-level cache. A tile is added to others
@@ -143,6 +167,7 @@ static void run_chunk(const clvi_tiling *t, const clvi_step *step, const clvi_co
         int64_t m = i + 1 < tiles ? mr : end;
         tile to = tile_at(k, &slots[0], i, m);
         for (int j = 1; j <= c->merges; j++) prefetch(k, tile_at(k, &slots[j], i, m));
+        prefetch_next(right, (size_t)(c->depth * k->right.ld) * size, i, tiles);
         k->multiply(k->rows ? to.lines : to.length, k->rows ? to.length : to.lines, c->depth,
                     t->typed_alpha, left, right, beta, to.data, k->rows ? to.ld : 1,
                     k->rows ? 1 : to.ld, k->hints, k->context);
@@ -160,9 +185,13 @@ static void run_plain(const clvi_tiling *t, const clvi_step *step, const clvi_co
     const char *left = x->left;
     char *C = x->C;
     const void *beta = step->chunks[0].add ? k->one : t->typed_beta;
-    for (int64_t i = 0; i < x->m; i += mr, left += panel, C += (size_t)(mr * rs) * size)
+    int64_t tiles = (x->m + mr - 1) / mr;
+    size_t bytes = (size_t)(step->depth * k->right.ld) * size;
+    for (int64_t i = 0; i < x->m; i += mr, left += panel, C += (size_t)(mr * rs) * size) {
+        prefetch_next(x->right, bytes, i / mr, tiles);
         k->multiply(x->m - i < mr ? x->m - i : mr, x->n, step->depth, t->typed_alpha, left,
                     x->right, beta, C, rs, cs, k->hints, k->context);
+    }
 }
 
 void clvi_column_run(const clvi_tiling *t, const clvi_step *step, const clvi_column *x)
