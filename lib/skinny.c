@@ -231,9 +231,9 @@ static int64_t block_width(const worker *w)
 static void share(const clvi_product_args *p, int thread, int threads)
 {
     int64_t lines = (p->n + LINE - 1) / LINE;
-    range mine = intersection((range){lines * thread / threads * LINE,
-                                      lines * (thread + 1) / threads * LINE},
-                              (range){0, p->n});
+    range mine = intersection(
+        (range){lines * thread / threads * LINE, lines * (thread + 1) / threads * LINE},
+        (range){0, p->n});
     worker w;
     w.args = p;
     w.size = clv_dtype_size(p->dtype);

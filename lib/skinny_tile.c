@@ -112,8 +112,7 @@ static void panel_f32(int64_t m, int64_t k, const void *a, int64_t lda, const vo
     for (int64_t i = 0; i < m; i++)
         for (int64_t l = 0; l < k; l++)
             for (int64_t j = 0; j < CLVI_SKINNY_PANEL; j++)
-                z[i * ldc + j] =
-                    fmaf(x[i * lda + l], y[l * CLVI_SKINNY_PANEL + j], z[i * ldc + j]);
+                z[i * ldc + j] = fmaf(x[i * lda + l], y[l * CLVI_SKINNY_PANEL + j], z[i * ldc + j]);
 }
 
 static void panel_f64(int64_t m, int64_t k, const void *a, int64_t lda, const void *b, void *c,
@@ -124,8 +123,7 @@ static void panel_f64(int64_t m, int64_t k, const void *a, int64_t lda, const vo
     for (int64_t i = 0; i < m; i++)
         for (int64_t l = 0; l < k; l++)
             for (int64_t j = 0; j < CLVI_SKINNY_PANEL; j++)
-                z[i * ldc + j] =
-                    fma(x[i * lda + l], y[l * CLVI_SKINNY_PANEL + j], z[i * ldc + j]);
+                z[i * ldc + j] = fma(x[i * lda + l], y[l * CLVI_SKINNY_PANEL + j], z[i * ldc + j]);
 }
 
 static clvi_skinny_panel *panels[2] = {panel_f32, panel_f64};
