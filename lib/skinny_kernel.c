@@ -3,8 +3,8 @@
  * skinny_kernel.c: the loops of skinny.c: a few rows times B as it comes from memory.
  *
  * B stored by rows is used where it lies, by columns it is transposed through a small buffer in the
- * first cache. A processor without fused multiply-adds calls libm for
- * each of them: the same bits, slowly.
+ * first cache. A processor without fused multiply-adds calls libm for each of them: the same bits,
+ * slowly.
  */
 #include "clvi_skinny.h"
 #include "clvi_vector.h"
