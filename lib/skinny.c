@@ -111,8 +111,8 @@ static void bring_a(worker *w)
     }
 }
 
-/* Where the next tile begins or ends between k and end: until there every tile that holds row k
- * holds all rows. */
+/* Where the next tile begins between k and end: until there every tile that holds row k holds all
+ * rows, since a tile ends where the next begins. */
 static int64_t next_cut(const clvi_operand *B, range columns, int64_t k, int64_t end)
 {
     for (int t = 0; t < B->ntiles; t++) {
@@ -120,7 +120,6 @@ static int64_t next_cut(const clvi_operand *B, range columns, int64_t k, int64_t
         range l = tile_rows(B, &B->tiles[t]);
         if (j.begin >= j.end) continue;
         if (l.begin > k && l.begin < end) end = l.begin;
-        if (l.end > k && l.end < end) end = l.end;
     }
     return end;
 }

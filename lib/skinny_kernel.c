@@ -2,18 +2,17 @@
  *
  * skinny_kernel.c: the loops of skinny.c: a few rows times B as it comes from memory.
  *
- * B stored by rows is used where it lies. Else it passes through a small buffer in the first cache:
- * transposed, widened from bf16, or both. A processor without fused multiply-adds calls libm for
- * each of them: the same bits, slowly.
+ * B stored by rows is used where it lies, by columns it is transposed through a small buffer in the
+ * first cache. A processor without fused multiply-adds calls libm for each of them: the same bits,
+ * slowly.
  */
 #include "clvi_skinny.h"
 #include "clvi_vector.h"
 
 enum {
     PANEL = CLVI_SKINNY_PANEL,
-    DEEP = 32,   /* rows of a panel                                    */
-    BLOCK = 128, /* columns of a block of panels                       */
-    DIRECT = 2   /* rows of C up to which panels cost more than they save */
+    DEEP = 32,  /* rows of a panel                                                */
+    STRIP = 512 /* columns of four rows of B that stay in the first cache         */
 };
 
 /* ---- Tiles transposed in registers --------------------------------------- */

@@ -2,11 +2,13 @@
  *
  * skinny_speed.c: not a test: speed of products with few rows against reading B and against BLIS.
  *
- *     skinny_speed [K [N [BYTES [LEAVES]]]]
+ *     SKINNY_K=4096 SKINNY_N=4096 SKINNY_MIB=512 skinny_speed
  *
- * B is a set of matrices of BYTES in all (in f32), used in turn, so that no cache holds them.
- * Reading, multiplying and BLIS take turns; the table shows medians. SKINNY_PROCESSES=p runs p
- * processes of one thread at the same time, each with a set of its own and N / p of the columns.
+ * B is a set of matrices of SKINNY_MIB in all, used in turn, so that no cache holds them. Reading,
+ * multiplying and BLIS take turns; the table shows medians. SKINNY_THREADS (2), SKINNY_LEAVES (0);
+ * SKINNY_M and SKINNY_T (0 f32 N, 1 f32 T, 2 bf16 N, 3 bf16 T) choose one line. SKINNY_PROCESSES=2
+ * runs as many processes of one thread at the same time, each with weights of its own and its share
+ * of the columns.
  * RANKS: 1
  */
 #include "check.h"
