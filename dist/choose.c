@@ -90,6 +90,10 @@ static needs look(int nspaces, clvi_space *const spaces[], const clvi_item *item
         if (cap == 0) continue;
         const clvi_problem *p = clvi_space_problem(spaces[i]);
         clvi_candidate c = clvi_space_candidate(spaces[i], item->codes[i]);
+        for (int operand = CLVI_A; operand <= CLVI_B; operand++) {
+            c.lent[operand] = item->kept[i] >> operand & 1;
+            c.keep[operand] = item->keeps[i] >> operand & 1;
+        }
         n.panels = fmax(n.panels, least_panels(p, &c, cap));
         n.least = fmax(n.least, (double)memory_of(p, &c, CLVI_PANELS));
     }

@@ -103,6 +103,7 @@ typedef struct {
     double settled;     /* of those, the ones of products that are settled */
     clvi_code codes[3]; /* of product i, or CLVI_NONE: it is settled and not looked at          */
     unsigned char kept[3]; /* operands of product i that an earlier one has gathered already      */
+    unsigned char keeps[3]; /* those that it keeps for a later one                                */
 } clvi_item;
 #define CLVI_NONE ((clvi_code)-1)
 

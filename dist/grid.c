@@ -3,7 +3,8 @@
  * grid.c: processes along named axes. The grid owns the only communicator: everything else is
  * messages between ranks that coordinates name, so no axis needs a communicator of its own.
  */
-#include <clvi_dist.h>
+#include "clvi_node.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@ struct clv_grid {
     int rank, size, naxes;
     int sizes[CLV_MAX_AXES];
     char names[CLV_MAX_AXES][NAME_SIZE];
+    int leaves;
+    clvi_node *node;
     clv_traffic traffic;
     struct {
         void *object;
@@ -81,28 +84,15 @@ static clv_status set_axes(clv_grid *grid, int naxes, const clv_axis axes[])
 
 /* Unless the user has said otherwise, the ranks of a node share its cores evenly: by the largest
  * grid that this process was ever part of, as a small one says nothing of the others beside it. */
-static clv_status share_cores(clv_grid *grid)
+static void share_cores(const clv_grid *grid)
 {
     static int most_neighbours;
-    char host[256] = "";
-    gethostname(host, sizeof host - 1);
-    uint64_t mine = clvi_hash_string(host), *all = calloc((size_t)grid->size, sizeof *all);
-    clv_status status = all ? CLV_OK : clvi_fail(CLV_ENOMEM, "%d host names", grid->size);
-    if ((status = clv_grid_agree(grid, status)) == CLV_OK) {
-        MPI_Request request;
-        MPI_Iallgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, grid->comm, &request);
-        status = clvi_wait(&request);
-        int neighbours = 0;
-        for (int r = 0; r < grid->size; r++) neighbours += all[r] == mine;
-        if (neighbours > most_neighbours) {
-            most_neighbours = neighbours;
-            clvi_wait_crowded(neighbours > sysconf(_SC_NPROCESSORS_ONLN));
-            if (!clvi_threads_set_by_user())
-                clv_blas_set_threads(neighbours < clvi_cores() ? clvi_cores() / neighbours : 1);
-        }
-    }
-    free(all);
-    return status;
+    int neighbours = grid->node->hosted;
+    if (neighbours <= most_neighbours) return;
+    most_neighbours = neighbours;
+    clvi_wait_crowded(neighbours > sysconf(_SC_NPROCESSORS_ONLN));
+    if (!clvi_threads_set_by_user())
+        clv_blas_set_threads(neighbours < clvi_cores() ? clvi_cores() / neighbours : 1);
 }
 
 /* Sizes and names as numbers, so that processes can compare what they were given. */
@@ -142,7 +132,8 @@ static clv_status create(MPI_Comm comm, clv_status mine, int naxes, const clv_ax
     CLVI_TRY(open_grid(comm, out));
     if (mine == CLV_OK) mine = set_axes(*out, naxes, axes);
     CLVI_TRY(check_same(*out, mine));
-    CLVI_TRY(share_cores(*out));
+    CLVI_TRY(clvi_node_create(*out, &(*out)->node));
+    share_cores(*out);
 done:
     if (status != CLV_OK) clv_grid_destroy(out);
     return status;
@@ -191,6 +182,7 @@ void clv_grid_destroy(clv_grid **grid)
         (*grid)->nkept--;
         (*grid)->kept[(*grid)->nkept].destroy((*grid)->kept[(*grid)->nkept].object);
     }
+    clvi_node_destroy(&(*grid)->node);
     if ((*grid)->comm != MPI_COMM_NULL) MPI_Comm_free(&(*grid)->comm);
     free(*grid);
     *grid = NULL;
@@ -226,6 +218,40 @@ int clv_grid_naxes(const clv_grid *grid)
 MPI_Comm clvi_grid_comm(const clv_grid *grid)
 {
     return grid->comm;
+}
+
+clvi_node *clvi_grid_node(const clv_grid *grid)
+{
+    return grid->node;
+}
+
+/* Local: whether trees of `leaves` fit this grid. */
+static clv_status check_leaves(const clv_grid *grid, int leaves)
+{
+    if (leaves < 0 || leaves > CLV_MAX_LEAVES || (leaves & (leaves - 1)))
+        return clvi_fail(CLV_EARG, "leaves: expected 0 or a power of two up to %d, found %d",
+                         CLV_MAX_LEAVES, leaves);
+    for (int i = 0; leaves > 0 && i < grid->naxes; i++)
+        if (grid->sizes[i] & (grid->sizes[i] - 1))
+            return clvi_fail(CLV_EUNSUPPORTED,
+                             "reproducible sums: expected axes that are powers of two, found "
+                             "%s=%d",
+                             grid->names[i], grid->sizes[i]);
+    return CLV_OK;
+}
+
+clv_status clv_grid_set_leaves(clv_grid *grid, int leaves)
+{
+    int64_t value = leaves;
+    clv_status status =
+        clvi_grid_same(grid, check_leaves(grid, leaves), "the number of leaves", 1, &value);
+    if (status == CLV_OK) grid->leaves = leaves;
+    return status;
+}
+
+int clv_grid_leaves(const clv_grid *grid)
+{
+    return grid->leaves;
 }
 
 clv_axis clv_grid_axis(const clv_grid *grid, int i)

@@ -188,7 +188,10 @@ static void add_item(joint *j, const way *f, pair best, unsigned shared)
     item.bound += item.settled;
     if (item.bound >= j->limit) return;
     for (int s = 0; s < SHARES; s++)
-        if (shared >> s & 1) item.kept[j->all[s].reader] |= 1u << j->all[s].operand;
+        if (shared >> s & 1) {
+            item.kept[j->all[s].reader] |= 1u << j->all[s].operand;
+            item.keeps[j->all[s].maker] |= 1u << j->all[s].made;
+        }
     j->items[j->nitems++] = item;
 }
 

@@ -10,7 +10,8 @@ struct clv_matrix {
     clv_grid *grid;
     clv_spec spec;
     clv_block block;
-    void *owned; /* NULL where the caller's memory is borrowed */
+    void *owned;  /* NULL where the caller's memory is borrowed      */
+    bool wrapped; /* it is, and it is no neighbour's business         */
 };
 
 const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size)
@@ -115,11 +116,12 @@ static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, i
     if (status == CLV_OK && !(matrix = calloc(1, sizeof *matrix)))
         status = clvi_fail(CLV_ENOMEM, "a matrix");
     if (status == CLV_OK) {
-        *matrix = (clv_matrix){grid, spec, clv_spec_block(grid, spec, clv_grid_rank(grid)), NULL};
+        *matrix =
+            (clv_matrix){grid, spec, clv_spec_block(grid, spec, clv_grid_rank(grid)), NULL, wrap};
         clv_block *block = &matrix->block;
         size_t bytes = (size_t)block->m * (size_t)block->n * clv_dtype_size(spec.dtype);
         if (!wrap) {
-            block->data = matrix->owned = clvi_alloc(bytes);
+            block->data = matrix->owned = clvi_shared_alloc(grid, bytes);
             if (!matrix->owned)
                 status =
                     clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes for a %lld x %lld block",
@@ -150,10 +152,23 @@ clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld
     return create(grid, spec, true, data, ld, matrix);
 }
 
+clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape)
+{
+    static char nothing; /* never read */
+    clv_status status = create(grid, spec, true, &nothing, spec.n, shape);
+    if (status == CLV_OK) (*shape)->wrapped = false;
+    return status;
+}
+
+bool clvi_matrix_staged(const clv_matrix *matrix)
+{
+    return matrix->wrapped;
+}
+
 void clv_matrix_destroy(clv_matrix **matrix)
 {
     if (!matrix || !*matrix) return;
-    clvi_free((*matrix)->owned);
+    clvi_shared_free((*matrix)->grid, (*matrix)->owned);
     free(*matrix);
     *matrix = NULL;
 }

@@ -10,6 +10,9 @@
  *     C            all-gather   all-to-all        -                 zero elsewhere
  *     +            all-reduce   reduce-scatter    reduce-scatter    -
  *
+ * Between the two, the process holds its part of the sum where it belongs in dst, with alpha and
+ * beta applied once, and the others copy it from there.
+ *
  * Axes that become sums keep their part of the matrix: the exchange leads to a layout in which
  * they still cut it, and the rest of the block is zero.
  */
@@ -19,9 +22,9 @@
 struct clvi_move {
     clv_grid *grid;
     clv_dtype dtype;
-    int nroutes;
+    int nexchanges;
     clvi_exchange *exchanges[2];
-    clv_block middle; /* between two exchanges; its memory is the move's           */
+    clv_block middle; /* of two exchanges: what the first brings, a part of kept    */
     clv_block kept;   /* this process's part of its block of dst; the rest is zero */
 };
 
@@ -84,6 +87,8 @@ clvi_volume clvi_move_volume(const clv_grid *grid, clv_spec src, clv_spec dst, i
         clvi_volume volume = clvi_route_volume(grid, &routes[i], rank);
         total.bytes += volume.bytes;
         total.messages += volume.messages;
+        total.net += volume.net;
+        total.net_messages += volume.net_messages;
     }
     return total;
 }
@@ -110,6 +115,21 @@ clv_block clvi_block_view(clv_block whole, clv_dtype dtype, clv_block part)
     return part;
 }
 
+/* Whether each of two processes adds all of a small sum for itself, where the routes say that each
+ * adds half and copies the other: as many bytes, half the waiting, the same bits. */
+static bool both_add(const clv_grid *grid, const clvi_route routes[2], clv_block kept)
+{
+    enum { SMALL = 64 << 10 }; /* bytes, measured */
+    clv_spec src = routes[0].src, dst = routes[1].dst;
+    clv_axes ended = src.layout.sum & ~dst.layout.sum;
+    int terms = 1;
+    for (int axis = 0; axis < clv_grid_naxes(grid); axis++)
+        if (ended >> axis & 1) terms *= clv_grid_axis(grid, axis).size;
+    src.layout.sum &= ~ended;
+    return terms == 2 && clvi_spec_equal(src, dst) &&
+           (uint64_t)(kept.m * kept.n) * clv_dtype_size(dst.dtype) <= SMALL;
+}
+
 clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_order order,
                             clvi_exchange_options options, clvi_move **out)
 {
@@ -120,17 +140,17 @@ clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_orde
     CLVI_CHECK(move, CLV_ENOMEM, "a move");
     move->grid = grid;
     move->dtype = dst.dtype;
-    move->nroutes = clvi_move_routes(grid, src, dst, routes);
-    move->kept = clvi_route_target(grid, &routes[move->nroutes - 1], rank);
-    if (move->nroutes == 2) {
-        move->middle = clvi_route_target(grid, &routes[0], rank);
-        size_t bytes = (size_t)(move->middle.m * move->middle.n) * clv_dtype_size(dst.dtype);
-        move->middle.data = clvi_alloc(bytes);
-        CLVI_CHECK(move->middle.data, CLV_ENOMEM, "rank %d: %zu bytes of workspace for a move",
-                   rank, bytes);
+    move->nexchanges = clvi_move_routes(grid, src, dst, routes);
+    move->kept = clvi_route_target(grid, &routes[move->nexchanges - 1], rank);
+    if (move->nexchanges == 2 && both_add(grid, routes, move->kept)) {
+        routes[0].dst = routes[1].dst;
+        move->nexchanges = 1;
     }
-    for (int i = 0; i < move->nroutes; i++) {
-        clvi_exchange_options of = {.accumulate = options.accumulate && i == move->nroutes - 1};
+    move->middle = clvi_route_target(grid, &routes[0], rank);
+    for (int i = 0; i < move->nexchanges; i++) {
+        clvi_exchange_options of = {.accumulate = options.accumulate && i == 0,
+                                    .lent = options.lent,
+                                    .staged = i == 0 ? options.staged : options.staged_dst};
         routes[i].order = order;
         CLVI_TRY(clvi_exchange_create(grid, &routes[i], of, &move->exchanges[i]));
     }
@@ -143,9 +163,23 @@ void clvi_move_destroy(clvi_move **move)
 {
     if (!*move) return;
     for (int i = 0; i < 2; i++) clvi_exchange_destroy(&(*move)->exchanges[i]);
-    clvi_free((*move)->middle.data);
     free(*move);
     *move = NULL;
+}
+
+uint64_t clvi_move_memory(const clvi_move *move)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < move->nexchanges; i++) bytes += clvi_exchange_memory(move->exchanges[i]);
+    return bytes;
+}
+
+void clvi_move_lend(clvi_move *move, void *space)
+{
+    for (int i = 0; i < move->nexchanges; i++) {
+        clvi_exchange_lend(move->exchanges[i], space);
+        space = (char *)space + clvi_exchange_memory(move->exchanges[i]);
+    }
 }
 
 /* block := beta block, for part of it. */
@@ -177,17 +211,58 @@ static void scale_outside(clv_dtype dtype, clv_block block, clv_block inner, dou
     scale(dtype, block, top, right, inner.m, block.n - right, beta);
 }
 
+/* What the first exchange brings, in dst. */
+static clv_block middle_of(const clvi_move *move, clv_block dst)
+{
+    return clvi_block_view(dst, move->dtype, move->middle);
+}
+
+int clvi_move_count(const clvi_move *move)
+{
+    return clvi_exchange_count(move->exchanges[0]);
+}
+
+clvi_tile clvi_move_part(const clvi_move *move, int i)
+{
+    return clvi_exchange_part(move->exchanges[0], i);
+}
+
+clvi_tile clvi_move_own_part(const clvi_move *move)
+{
+    return clvi_exchange_own_part(move->exchanges[0]);
+}
+
+clv_status clvi_move_begin(clvi_move *move, double beta, clv_block dst)
+{
+    scale_outside(move->dtype, dst, move->kept, beta);
+    return clvi_exchange_begin(move->exchanges[0], beta, middle_of(move, dst));
+}
+
+clv_status clvi_move_give(clvi_move *move, int i, clv_block src)
+{
+    return clvi_exchange_give(move->exchanges[0], i, src);
+}
+
+clv_status clvi_move_finish(clvi_move *move, double alpha, clv_block src, double beta,
+                            clv_block dst)
+{
+    clv_status status;
+    clv_block part = middle_of(move, dst);
+    CLVI_TRY(clvi_exchange_finish(move->exchanges[0], alpha, src, beta, part));
+    if (move->nexchanges == 2)
+        CLVI_TRY(clvi_exchange_execute(move->exchanges[1], 1, part, 0,
+                                       clvi_block_view(dst, move->dtype, move->kept)));
+done:
+    return status;
+}
+
 clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,
                              clv_block dst)
 {
-    clv_status status = CLV_OK;
-    scale_outside(move->dtype, dst, move->kept, beta);
-    if (move->nroutes == 2) {
-        CLVI_TRY(clvi_exchange_execute(move->exchanges[0], 1, src, 0, move->middle));
-        src = move->middle;
-    }
-    dst = clvi_block_view(dst, move->dtype, move->kept);
-    CLVI_TRY(clvi_exchange_execute(move->exchanges[move->nroutes - 1], alpha, src, beta, dst));
+    clv_status status;
+    CLVI_TRY(clvi_move_begin(move, beta, dst));
+    CLVI_TRY(clvi_exchange_give_all(move->exchanges[0], src));
+    CLVI_TRY(clvi_move_finish(move, alpha, src, beta, dst));
 done:
     return status;
 }

@@ -147,11 +147,14 @@ done:
 }
 
 /* Everything that executing needs. Local. */
-static clv_status prepare_move(clv_plan *plan, clv_spec from, clv_spec to)
+static clv_status prepare_move(clv_plan *plan, const clv_matrix *src, const clv_matrix *dst)
 {
     clv_status status;
     uint64_t cap = plan->model.memory;
-    clvi_exchange_options options = {.accumulate = !plan->model.overwrite && to.dtype != CLV_I32};
+    clv_spec from = clv_matrix_spec(src), to = clv_matrix_spec(dst);
+    clvi_exchange_options options = {.accumulate = !plan->model.overwrite && to.dtype != CLV_I32,
+                                     .staged = clvi_matrix_staged(src),
+                                     .staged_dst = clvi_matrix_staged(dst)};
     plan->specs[0] = from;
     plan->specs[1] = to;
     CLVI_TRY(clvi_move_create(plan->grid, from, to, 0, options, &plan->move));
@@ -178,7 +181,7 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                             CLVI_SPEC_NAMES("src") "," CLVI_SPEC_NAMES("dst"), 2 * CLVI_SPEC_VALUES,
                             values));
     CLVI_TRY(clvi_plan_open(grid, CLV_OK, options, out));
-    CLVI_TRY(clv_grid_agree(grid, prepare_move(*out, from, to)));
+    CLVI_TRY(clv_grid_agree(grid, prepare_move(*out, src, dst)));
     clvi_plan_add_move(*out, "", from, to);
     CLVI_TRY(clvi_plan_close(*out));
 done:

@@ -1,29 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * product.c: the executor of products.
+ *
+ *     C[m,n] := alpha sum over the axes of k of (op(A)[m,k] op(B)[k,n]) + beta C[m,n]
+ *
+ * What is gathered comes in panels (operand.c). Where C has to move, the local product is made in
+ * parts, one for each process that takes one, others' first and this process's own last: every part
+ * travels, or is read by a neighbour, while the next one is computed.
  */
-#include <clvi_dist.h>
+#include <clvi_product.h>
 #include <stdlib.h>
 
 enum { A = CLVI_A, B = CLVI_B, C = CLVI_C, OPERANDS = CLVI_OPERANDS };
+enum { ALONG_M, ALONG_N, ALONG_K };
 
 typedef clvi_problem problem;
 
-/* Memory of a gathered operand, which several products may read. */
+/* Part of C in global coordinates. */
 typedef struct {
-    void *data;
-    size_t bytes;
-    int users;
-} buffer;
+    int64_t row0, col0, m, n;
+} rect;
 
 struct clvi_product {
     clvi_problem of;
     clvi_candidate chosen;
-    clv_block local[OPERANDS]; /* blocks of the local product; data where memory is ours    */
-    bool view[2];              /* A or B is read where it lies                              */
-    bool made[2];              /* A or B is read where another product gathered it          */
-    buffer *buffers[OPERANDS];
-    clvi_move *moves[OPERANDS]; /* NULL: nothing to move                                    */
+    clvi_supply *in[2];
+    clv_block local; /* of C; its memory is ours where C has to move */
+    clvi_move *out;  /* NULL: the product is written into C itself   */
+    clvi_range k;    /* this process's                               */
+    int along;       /* the dimension that panels cut                 */
+    int nparts;
+    rect *parts;
+    int nleaves; /* 0: the order of the sum is free */
+    int64_t edges[CLV_MAX_LEAVES + 1];
+    void *space;
+    uint64_t memory;
 };
 
 static clv_spec stored(const problem *p, int operand, clv_spec spec)
@@ -31,156 +42,282 @@ static clv_spec stored(const problem *p, int operand, clv_spec spec)
     return operand != C && p->trans[operand] ? clvi_spec_transposed(spec) : spec;
 }
 
-/* ---- Planning ---- */
+/* ---- Which panels ---- */
 
-/* Memory and messages for one operand. Local. */
-static clv_status prepare(clvi_product *product, int operand)
+/* Panels of k serve both operands, but split the sum: in reproducible mode they cut m or n, for the
+ * operand of which more arrives. */
+static int choose_along(const problem *p, const clvi_candidate *c)
+{
+    if (clv_grid_leaves(p->grid) == 0) return ALONG_K;
+    uint64_t bytes[2] = {0};
+    for (int i = A; i <= B; i++)
+        for (int rank = 0; rank < clv_grid_size(p->grid); rank++)
+            bytes[i] += clvi_move_volume(p->grid, p->given[i], c->specs[i], rank).net;
+    return bytes[A] >= bytes[B] ? ALONG_M : ALONG_N;
+}
+
+static clv_status draw_operand(clvi_product *product, int i)
 {
     const problem *p = &product->of;
-    clv_spec caller = stored(p, operand, p->given[operand]);
-    clv_spec local = stored(p, operand, product->chosen.specs[operand]);
-    product->local[operand] = clv_spec_block(p->grid, local, clv_grid_rank(p->grid));
-    if (operand != C && (product->view[operand] = clvi_move_is_view(p->grid, caller, local)))
-        return CLV_OK;
-    if (operand == C && clvi_spec_equal(caller, local)) return CLV_OK;
-    clv_block *block = &product->local[operand];
-    size_t bytes = (size_t)(block->m * block->n) * clv_dtype_size(p->dtype);
-    product->buffers[operand] = calloc(1, sizeof(buffer));
-    if (product->buffers[operand]) block->data = clvi_alloc(bytes);
-    if (product->buffers[operand]) *product->buffers[operand] = (buffer){block->data, bytes, 1};
-    if (!block->data)
-        return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes of workspace for a product",
-                         clv_grid_rank(p->grid), bytes);
-    return operand == C ? clvi_move_create(p->grid, local, caller, product->chosen.k,
-                                           (clvi_exchange_options){.accumulate = true},
-                                           &product->moves[operand])
-                        : clvi_move_create(p->grid, caller, local, 0, (clvi_exchange_options){0},
-                                           &product->moves[operand]);
+    const clvi_candidate *c = &product->chosen;
+    bool cut = product->along == ALONG_K || product->along == (i == A ? ALONG_M : ALONG_N);
+    bool columns = (product->along == ALONG_K) == (i == A); /* of op(A) or op(B) */
+    clvi_supply_args args = {.given = stored(p, i, p->given[i]),
+                             .local = stored(p, i, c->specs[i]),
+                             .staged = p->staged[i],
+                             .keep = c->keep[i],
+                             .lent = c->lent[i],
+                             .panels = cut ? c->panels : 1,
+                             .by_columns = columns != p->trans[i]};
+    return clvi_supply_create(p->grid, &args, &product->in[i]);
 }
 
-/* Workspace of a move: what lies between two routes, and a slot for each message. */
-static uint64_t move_memory(const clv_grid *grid, clv_spec src, clv_spec dst, bool accumulate)
+/* Of the dimension that panels cut, this process's part in panel `panel`; of others all. */
+static clvi_range panel_range(const clvi_product *product, int along, clvi_range all, int panel)
 {
-    clvi_route routes[2];
-    int rank = clv_grid_rank(grid), n = clvi_move_routes(grid, src, dst, routes);
-    uint64_t bytes = 0;
-    for (int i = 0; i < n; i++) {
-        clvi_volume volume = clvi_route_volume(grid, &routes[i], rank);
-        bool ends = routes[i].src.layout.sum & ~routes[i].dst.layout.sum;
-        if (ends || (accumulate && i == n - 1)) bytes += volume.bytes + 64 * volume.messages;
-    }
-    clv_block middle = clvi_route_target(grid, &routes[0], rank);
-    return bytes + (n == 2 ? (uint64_t)(middle.m * middle.n) * clv_dtype_size(dst.dtype) : 0);
+    if (product->along != along) return all;
+    return clvi_panel(all, product->chosen.panels, panel);
 }
 
-uint64_t clvi_product_memory(const clvi_problem *p, const clvi_candidate *candidate)
+/* ---- Which parts of C ---- */
+
+static bool overlap(rect a, rect b)
 {
-    uint64_t total = 0;
-    for (int i = 0; i < OPERANDS; i++) {
-        clv_spec caller = p->given[i], local = candidate->specs[i];
-        if (i == C ? clvi_spec_equal(caller, local) : clvi_move_is_view(p->grid, caller, local))
-            continue;
-        clv_block block = clv_spec_block(p->grid, local, clv_grid_rank(p->grid));
-        total += (uint64_t)(block.m * block.n) * clv_dtype_size(p->dtype);
-        total += i == C ? move_memory(p->grid, local, caller, true)
-                        : move_memory(p->grid, caller, local, false);
+    return a.row0 < b.row0 + b.m && b.row0 < a.row0 + a.m && a.col0 < b.col0 + b.n &&
+           b.col0 < a.col0 + a.n;
+}
+
+static bool equal(rect a, rect b)
+{
+    return a.row0 == b.row0 && a.col0 == b.col0 && a.m == b.m && a.n == b.n;
+}
+
+static rect piece(const clvi_product *product, int i)
+{
+    clvi_tile t = clvi_move_part(product->out, i);
+    return (rect){t.row0, t.col0, t.m, t.n};
+}
+
+/* Adds one unless it is known; false where it overlaps another. */
+static bool add_part(clvi_product *product, rect r)
+{
+    if (r.m == 0 || r.n == 0) return true;
+    for (int i = 0; i < product->nparts; i++) {
+        if (equal(product->parts[i], r)) return true;
+        if (overlap(product->parts[i], r)) return false;
     }
-    return total;
+    product->parts[product->nparts++] = r;
+    return true;
+}
+
+/* The parts that others take, in the order in which they are given, then this process's own;
+ * one part where they overlap. */
+static clv_status draw_parts(clvi_product *product)
+{
+    clv_block all = product->local;
+    int count = product->out ? clvi_move_count(product->out) : 0;
+    rect whole = {all.row0, all.col0, all.m, all.n};
+    bool apart = product->out != NULL;
+    product->parts = calloc((size_t)count + 1, sizeof *product->parts);
+    if (!product->parts) return clvi_fail(CLV_ENOMEM, "%d parts of a product", count);
+    for (int i = 0; i < count && apart; i++) apart = add_part(product, piece(product, i));
+    if (apart) {
+        clvi_tile own = clvi_move_own_part(product->out);
+        apart = add_part(product, (rect){own.row0, own.col0, own.m, own.n});
+    }
+    if (!apart) {
+        product->parts[0] = whole;
+        product->nparts = 1;
+    }
+    return CLV_OK;
+}
+
+/* ---- Leaves ---- */
+
+/* This process's leaves of k: the axes of k are the top of the tree, so they are consecutive. */
+static void draw_leaves(clvi_product *product)
+{
+    const problem *p = &product->of;
+    int leaves = clv_grid_leaves(p->grid), parts = 1, place = 0, coords[CLV_MAX_AXES];
+    if (leaves == 0) return;
+    clvi_grid_coords(p->grid, clv_grid_rank(p->grid), coords);
+    for (int i = 0; i < clv_order_length(product->chosen.k); i++) {
+        int axis = clv_order_axis(product->chosen.k, i), size = clv_grid_axis(p->grid, axis).size;
+        parts *= size;
+        place = place * size + coords[axis];
+    }
+    int64_t k = product->chosen.specs[A].n, unit = product->chosen.k_unit;
+    product->nleaves = leaves / parts;
+    for (int i = 0; i <= product->nleaves; i++) {
+        int leaf = place * product->nleaves + i;
+        int64_t units = (k + unit - 1) / unit;
+        int64_t edge = leaf < leaves ? clvi_split(units, leaves, leaf).begin * unit : k;
+        product->edges[i] = (edge < k ? edge : k) - product->k.begin;
+    }
+}
+
+/* ---- Making ---- */
+
+/* Everything but memory. Local. */
+static clv_status draw(clvi_product *product)
+{
+    clv_status status;
+    const problem *p = &product->of;
+    const clvi_candidate *c = &product->chosen;
+    int rank = clv_grid_rank(p->grid);
+    clv_block a = clv_spec_block(p->grid, c->specs[A], rank);
+    product->k = (clvi_range){a.col0, a.col0 + a.n};
+    product->local = clv_spec_block(p->grid, c->specs[C], rank);
+    product->along = choose_along(p, c);
+    for (int i = A; i <= B; i++) CLVI_TRY(draw_operand(product, i));
+    if (!clvi_spec_equal(p->given[C], c->specs[C]))
+        CLVI_TRY(clvi_move_create(
+            p->grid, c->specs[C], p->given[C], c->k,
+            (clvi_exchange_options){.accumulate = true, .lent = true, .staged_dst = p->staged[C]},
+            &product->out));
+    CLVI_TRY(draw_parts(product));
+    draw_leaves(product);
+done:
+    return status;
+}
+
+static uint64_t partial_bytes(const clvi_product *product)
+{
+    if (!product->out) return 0;
+    clv_block c = product->local;
+    return clvi_round_up((uint64_t)(c.m * c.n) * clv_dtype_size(product->of.dtype));
+}
+
+static uint64_t memory_of(const clvi_product *product)
+{
+    uint64_t bytes = partial_bytes(product);
+    for (int i = A; i <= B; i++) bytes += clvi_supply_memory(product->in[i]);
+    return bytes + (product->out ? clvi_move_memory(product->out) : 0);
+}
+
+/* All memory in one piece, which neighbours can read. Local. */
+static clv_status equip(clvi_product *product)
+{
+    product->memory = memory_of(product);
+    char *at = product->space = clvi_shared_alloc(product->of.grid, product->memory);
+    if (!at)
+        return clvi_fail(CLV_ENOMEM, "rank %d: %llu bytes of workspace for a product",
+                         clv_grid_rank(product->of.grid), (unsigned long long)product->memory);
+    for (int i = A; i <= B; i++) {
+        clvi_supply_lend(product->in[i], at);
+        at += clvi_supply_memory(product->in[i]);
+    }
+    if (product->out) {
+        product->local.data = at;
+        clvi_move_lend(product->out, at + partial_bytes(product));
+    }
+    return CLV_OK;
+}
+
+static clv_status open_product(const clvi_problem *problem, const clvi_candidate *candidate,
+                               clvi_product **out)
+{
+    clvi_product *product = *out = calloc(1, sizeof *product);
+    if (!product) return clvi_fail(CLV_ENOMEM, "the plan of a product");
+    product->of = *problem;
+    product->chosen = *candidate;
+    return draw(product);
+}
+
+uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *candidate)
+{
+    clvi_product *product;
+    uint64_t bytes = UINT64_MAX;
+    if (open_product(problem, candidate, &product) == CLV_OK) bytes = memory_of(product);
+    clvi_product_destroy(&product);
+    return bytes;
 }
 
 uint64_t clvi_product_held(const clvi_product *product)
 {
-    uint64_t total = clvi_product_memory(&product->of, &product->chosen);
-    for (int i = A; i <= B; i++)
-        if (product->made[i]) total -= product->buffers[i]->bytes;
-    return total;
-}
-
-void clvi_product_explain(const clvi_product *product, clv_plan *plan)
-{
-    const problem *p = &product->of;
-    static const char *const names[OPERANDS] = {"A", "B", "C"};
-    char text[OPERANDS][96];
-    int rank = clv_grid_rank(p->grid);
-    clv_block a = clv_spec_block(p->grid, product->chosen.specs[A], rank);
-    clv_block c = clv_spec_block(p->grid, product->chosen.specs[C], rank);
-    for (int i = 0; i < OPERANDS; i++)
-        clv_layout_format(p->grid, product->chosen.specs[i].layout, text[i], sizeof text[i]);
-    for (int i = A; i <= B; i++)
-        if (!product->made[i] && !clvi_spec_equal(p->given[i], product->chosen.specs[i]))
-            clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
-                               stored(p, i, product->chosen.specs[i]));
-    clvi_plan_add_step(plan, (clvi_volume){0},
-                       clvi_cost_product(&p->options->machine, p->dtype, c.m, c.n, a.n),
-                       "%-14s C[%s] = op(A)[%s] op(B)[%s]", "multiply", text[C], text[A], text[B]);
-    if (product->moves[C]) clvi_plan_add_move(plan, "C", product->chosen.specs[C], p->given[C]);
+    return product->memory;
 }
 
 clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate *candidate,
                                clvi_product **out)
 {
-    clv_status status = CLV_OK;
-    clvi_product *product = *out = calloc(1, sizeof *product);
-    if (!product) status = clvi_fail(CLV_ENOMEM, "the plan of a product");
-    CLVI_TRY(clv_grid_agree(problem->grid, status));
-    product->of = *problem;
-    product->chosen = *candidate;
-    for (int i = A; i <= B; i++)
-        if (problem->given[i].dtype != problem->dtype)
-            status =
-                clvi_fail(CLV_EDTYPE, "gemm: expected operands of the type of C, %s, found %s",
-                          clv_dtype_name(problem->dtype), clv_dtype_name(problem->given[i].dtype));
-    for (int i = 0; i < OPERANDS && status == CLV_OK; i++) status = prepare(product, i);
-    CLVI_TRY(clv_grid_agree(problem->grid, status));
-done:
+    clv_status status = clvi_gemm_reserve();
+    *out = NULL;
+    if (status == CLV_OK) status = open_product(problem, candidate, out);
+    if (status == CLV_OK) status = equip(*out);
+    status = clv_grid_agree(problem->grid, status);
     if (status != CLV_OK) clvi_product_destroy(out);
     return status;
 }
 
-static void release(buffer *b)
+bool clvi_product_lend(clvi_product *maker, int made, clvi_product *reader, int operand)
 {
-    if (!b || --b->users > 0) return;
-    clvi_free(b->data);
-    free(b);
-}
-
-bool clvi_product_keep(clvi_product *maker, int made, clvi_product *reader, int operand)
-{
-    clv_spec there = stored(&maker->of, made, maker->chosen.specs[made]);
-    clv_spec here = stored(&reader->of, operand, reader->chosen.specs[operand]);
-    if (!maker->buffers[made] || !reader->buffers[operand]) return false;
-    if (!clvi_spec_equal(there, here)) return false;
-    clvi_move_destroy(&reader->moves[operand]);
-    release(reader->buffers[operand]);
-    reader->buffers[operand] = maker->buffers[made];
-    reader->buffers[operand]->users++;
-    reader->local[operand].data = reader->buffers[operand]->data;
-    return reader->made[operand] = true;
+    return clvi_supply_borrow(reader->in[operand], maker->in[made]);
 }
 
 void clvi_product_destroy(clvi_product **product)
 {
-    if (!*product) return;
-    for (int i = 0; i < OPERANDS; i++) {
-        clvi_move_destroy(&(*product)->moves[i]);
-        release((*product)->buffers[i]);
-    }
-    free(*product);
+    clvi_product *p = *product;
+    if (!p) return;
+    for (int i = A; i <= B; i++) clvi_supply_destroy(&p->in[i]);
+    clvi_move_destroy(&p->out);
+    clvi_shared_free(p->of.grid, p->space);
+    free(p->parts);
+    free(p);
     *product = NULL;
 }
 
 /* ---- Executing ---- */
 
-/* The block of A or B that the local product reads. */
-static clv_status bring(clvi_product *product, int operand, clv_block from, clv_block *out)
+static clvi_range common(clvi_range a, clvi_range b)
 {
-    *out = product->local[operand];
-    if (product->made[operand]) return CLV_OK;
-    if (product->view[operand]) {
-        *out = clvi_block_view(from, product->of.dtype, *out);
-        return CLV_OK;
-    }
-    return clvi_move_execute(product->moves[operand], 1, from, 0, *out);
+    clvi_range c = {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
+    if (c.end < c.begin) c.end = c.begin;
+    return c;
+}
+
+/* What of a part panel `panel` adds. */
+static void multiply(const clvi_product *product, clvi_product_args *args, rect part, int panel,
+                     double alpha, double beta, clv_block c)
+{
+    clv_block all = product->local;
+    clvi_range rows = {all.row0, all.row0 + all.m}, cols = {all.col0, all.col0 + all.n};
+    clvi_range k = panel_range(product, ALONG_K, product->k, panel);
+    rows = common(panel_range(product, ALONG_M, rows, panel),
+                  (clvi_range){part.row0, part.row0 + part.m});
+    cols = common(panel_range(product, ALONG_N, cols, panel),
+                  (clvi_range){part.col0, part.col0 + part.n});
+    args->m = rows.end - rows.begin;
+    args->n = cols.end - cols.begin;
+    args->k = k.end - k.begin;
+    if (args->m == 0 || args->n == 0) return;
+    bool more = product->along == ALONG_K && panel > 0;
+    args->alpha = alpha;
+    args->beta = more ? 1 : beta;
+    args->A.row0 = args->A.trans ? k.begin : rows.begin;
+    args->A.col0 = args->A.trans ? rows.begin : k.begin;
+    args->B.row0 = args->B.trans ? cols.begin : k.begin;
+    args->B.col0 = args->B.trans ? k.begin : cols.begin;
+    args->C = clvi_at(c, product->of.dtype, rows.begin - all.row0, cols.begin - all.col0);
+    args->ldc = c.ld;
+    clvi_gemm_tiles(args);
+}
+
+/* Gives away the pieces that lie in part `part`. */
+static clv_status give(const clvi_product *product, rect part)
+{
+    clv_status status = CLV_OK;
+    for (int i = 0; i < clvi_move_count(product->out); i++)
+        if (overlap(piece(product, i), part))
+            CLVI_TRY(clvi_move_give(product->out, i, product->local));
+done:
+    return status;
+}
+
+static void poke(void *context)
+{
+    (void)context;
+    clvi_wait_poke();
 }
 
 clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a, clv_block b,
@@ -188,13 +325,50 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
 {
     clv_status status;
     const problem *p = &product->of;
-    CLVI_TRY(bring(product, A, a, &a));
-    CLVI_TRY(bring(product, B, b, &b));
-    clv_block to = product->moves[C] ? product->local[C] : c;
-    int64_t k = p->trans[A] ? a.m : a.n;
-    clvi_gemm(p->dtype, p->trans[A], p->trans[B], to.m, to.n, k, alpha, a.data, a.ld, b.data, b.ld,
-              product->moves[C] ? 0 : beta, to.data, to.ld);
-    if (product->moves[C]) CLVI_TRY(clvi_move_execute(product->moves[C], 1, to, beta, c));
+    int panels = product->chosen.panels;
+    clv_block to = product->out ? product->local : c;
+    clvi_product_args args = {.dtype = p->dtype,
+                              .A = {.dtype = p->given[A].dtype, .trans = p->trans[A]},
+                              .B = {.dtype = p->given[B].dtype, .trans = p->trans[B]},
+                              .nleaves = product->nleaves,
+                              .edges = product->edges,
+                              .poll = poke};
+    CLVI_TRY(clvi_supply_begin(product->in[A], a));
+    CLVI_TRY(clvi_supply_begin(product->in[B], b));
+    if (product->out) CLVI_TRY(clvi_move_begin(product->out, beta, c));
+    for (int panel = 0; panel < panels; panel++) {
+        CLVI_TRY(clvi_supply_panel(product->in[A], panel, a, &args.A));
+        CLVI_TRY(clvi_supply_panel(product->in[B], panel, b, &args.B));
+        for (int i = 0; i < product->nparts; i++) {
+            multiply(product, &args, product->parts[i], panel, product->out ? alpha != 0 : alpha,
+                     product->out ? 0 : beta, to);
+            if (product->out && panel == panels - 1) CLVI_TRY(give(product, product->parts[i]));
+        }
+        for (int i = A; i <= B; i++) CLVI_TRY(clvi_supply_end(product->in[i], panel, panels));
+    }
+    /* With alpha 0 the terms are zeros of one sign, not products times 0. */
+    if (product->out) CLVI_TRY(clvi_move_finish(product->out, alpha != 0 ? alpha : 1, to, beta, c));
 done:
     return status;
+}
+
+/* ---- What a plan says of it ---- */
+
+void clvi_product_explain(const clvi_product *product, clv_plan *plan)
+{
+    const problem *p = &product->of;
+    const clvi_candidate *c = &product->chosen;
+    static const char *const names[OPERANDS] = {"A", "B", "C"};
+    char text[OPERANDS][96];
+    for (int i = 0; i < OPERANDS; i++)
+        clv_layout_format(p->grid, c->specs[i].layout, text[i], sizeof text[i]);
+    for (int i = A; i <= B; i++)
+        if (!clvi_spec_equal(p->given[i], c->specs[i]) && !c->lent[i])
+            clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
+                               stored(p, i, c->specs[i]));
+    clvi_plan_add_step(plan, (clvi_volume){0},
+                       clvi_cost_product(&p->options->machine, p->dtype, product->local.m,
+                                         product->local.n, product->k.end - product->k.begin),
+                       "%-14s C[%s] = op(A)[%s] op(B)[%s]", "multiply", text[C], text[A], text[B]);
+    if (product->out) clvi_plan_add_move(plan, "C", c->specs[C], p->given[C]);
 }

@@ -8,13 +8,6 @@
  */
 #include <clvi_dist.h>
 
-int clvi_smallest_factor(int n)
-{
-    for (int f = 2; f * f <= n; f++)
-        if (n % f == 0) return f;
-    return n;
-}
-
 /* Part `index` of `parts` of a range: each factor picks one of its parts by the most significant
  * digit left of index. */
 static clvi_range cut(clvi_range range, int parts, int index)
@@ -47,6 +40,18 @@ clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, c
     range.begin = range.begin * unit < extent ? range.begin * unit : extent;
     range.end = range.end * unit < extent ? range.end * unit : extent;
     return range;
+}
+
+clvi_range clvi_panel(clvi_range range, int panels, int panel)
+{
+    enum { MULTIPLE = 64 }; /* elements: whole cache lines and micro-panels */
+    if (panels <= 1) return range;
+    int64_t length = range.end - range.begin, units = (length + MULTIPLE - 1) / MULTIPLE;
+    int64_t begin = units * panel / panels * MULTIPLE,
+            end = units * (panel + 1) / panels * MULTIPLE;
+    begin = begin < length ? begin : length;
+    end = end < length ? end : length;
+    return (clvi_range){range.begin + begin, range.begin + end};
 }
 
 /* What is left to cut of a list of axes, as prime factors. */

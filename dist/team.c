@@ -12,13 +12,18 @@ clv_spec clvi_stored(const clvi_problem *problem, int operand, clv_spec spec)
 clv_status clvi_team_create(const clvi_team *team, clvi_product *products[CLVI_TEAM])
 {
     clv_status status = CLV_OK;
+    clvi_candidate ways[CLVI_TEAM];
     for (int i = 0; i < CLVI_TEAM; i++) products[i] = NULL;
-    for (int i = 0; i < team->count; i++)
-        CLVI_TRY(clvi_product_create(team->problems[i], &team->ways[i], &products[i]));
-    for (int i = 0; i < team->nshares; i++) {
-        const clvi_share *s = &team->shares[i];
-        clvi_product_keep(products[s->maker], s->made, products[s->reader], s->operand);
+    for (int i = 0; i < team->count; i++) ways[i] = team->ways[i];
+    for (const clvi_share *s = team->shares; s < team->shares + team->nshares; s++) {
+        ways[s->maker].keep[s->made] = true;
+        ways[s->reader].lent[s->operand] = true;
     }
+    for (int i = 0; i < team->count; i++)
+        CLVI_TRY(clvi_product_create(team->problems[i], &ways[i], &products[i]));
+    for (const clvi_share *s = team->shares; s < team->shares + team->nshares; s++)
+        if (!clvi_product_lend(products[s->maker], s->made, products[s->reader], s->operand))
+            assert(!"what is shared lies the same in both");
 done:
     if (status != CLV_OK) clvi_team_destroy(products);
     return status;

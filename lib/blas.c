@@ -5,6 +5,7 @@
 #include <blis.h>
 
 #include "clvi_kernel.h"
+#include "clvi_micro.h"
 #include <clvi_lib.h>
 #include <dlfcn.h>
 #include <pthread.h>
@@ -68,9 +69,9 @@ static int threads_of(rntm_t *rntm)
  * of times more. */
 static const double worth_threads = 3e7;
 
-void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
-               double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
-               void *C, int64_t ldc)
+void clvi_blas_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                    double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
+                    double beta, void *C, int64_t ldc)
 {
     assert(dtype == CLV_F32 || dtype == CLV_F64);
     _Static_assert(sizeof(dim_t) == sizeof(int64_t), "BLIS counts extents in 64 bits");
@@ -90,6 +91,63 @@ void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n
         bli_dgemm_ex(ta, tb, m, n, k, &alpha, (double *)A, lda, 1, (double *)B, ldb, 1, &beta, C,
                      ldc, 1, NULL, &rntm);
     }
+}
+
+int clvi_threads(void)
+{
+    ensure_started();
+    rntm_t rntm;
+    bli_rntm_init_from_global(&rntm);
+    return threads_of(&rntm);
+}
+
+/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype
+ * in its context. Hints are where a kernel may prefetch from next; ours names nothing. */
+static clvi_micro micros[2];
+static auxinfo_t hints;
+
+static clvi_micro_side micro_side(num_t dt, bszid_t width, pack_t schema, cntx_t *context)
+{
+    clvi_micro_side side = {.width = bli_cntx_get_blksz_def_dt(dt, width, context),
+                            .ld = bli_cntx_get_blksz_max_dt(dt, width, context),
+                            .schema = (int)schema};
+    side.pack = (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
+    return side;
+}
+
+static void read_context(void)
+{
+    ensure_started();
+    cntx_t *context = bli_gks_query_nat_cntx();
+    for (int i = 0; i < 2; i++) {
+        num_t dt = i == 0 ? BLIS_FLOAT : BLIS_DOUBLE;
+        micros[i] =
+            (clvi_micro){.dtype = i == 0 ? CLV_F32 : CLV_F64,
+                         .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
+                         .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
+                         .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
+                         .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
+                         .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),
+                         .rows = bli_cntx_l3_nat_ukr_prefers_rows_dt(dt, BLIS_GEMM_UKR, context),
+                         .multiply = (clvi_micro_multiply *)bli_cntx_get_l3_nat_ukr_dt(
+                             dt, BLIS_GEMM_UKR, context),
+                         .hints = &hints,
+                         .context = context,
+                         .zero = bli_obj_buffer_for_const(dt, &BLIS_ZERO),
+                         .one = bli_obj_buffer_for_const(dt, &BLIS_ONE)};
+    }
+}
+
+const clvi_micro *clvi_micro_kernel(clv_dtype dtype)
+{
+    static pthread_once_t read = PTHREAD_ONCE_INIT;
+    pthread_once(&read, read_context);
+    return &micros[dtype == CLV_F64];
+}
+
+int clvi_blas_threads(double operations)
+{
+    return operations < worth_threads ? 1 : clvi_threads();
 }
 
 int clvi_cores(void)

@@ -46,6 +46,10 @@ void clvi_free(void *memory);
  * off. clvi_alloc_live counts blocks not yet freed. */
 CLV_API void clvi_alloc_fail_at(int64_t nth);
 CLV_API int64_t clvi_alloc_live(void);
+/* For other allocators, which count as this one does: a block is made, unless a test wants it to
+ * fail; a block is freed. */
+bool clvi_alloc_count(void);
+void clvi_free_count(void);
 
 /* ---- dtype.c: conversion ----------------------------------------------- */
 
@@ -125,6 +129,10 @@ typedef struct {
 } clvi_product_args;
 void clvi_gemm_tiles(const clvi_product_args *args);
 
+/* k that one chain of fused multiply-adds runs over: a leaf is folded in chunks of this length from
+ * its beginning, the chunks added from left to right. f32, f64. */
+int64_t clvi_gemm_chunk(clv_dtype dtype);
+
 /* Allocates what clvi_gemm_tiles packs into, once for the process; later calls are free.
  * clvi_gemm_memory: bytes of it. */
 clv_status clvi_gemm_reserve(void);
@@ -137,10 +145,23 @@ enum { CLVI_SKINNY = 16 };
 /* What clvi_gemm_tiles does where m <= CLVI_SKINNY; the same bits where nleaves > 0. */
 void clvi_gemm_skinny(const clvi_product_args *args);
 
+/* Threads of one product now (clv_blas_set_threads, or the environment). */
+int clvi_threads(void);
 /* Cores this process may run on (affinity). */
 int clvi_cores(void);
 /* Whether the user set the number of BLAS threads in the environment. */
 bool clvi_threads_set_by_user(void);
+
+/* ---- terms.c: the sum of many vectors in a fixed tree ------------------------- */
+
+/* z[m,n] = alpha (t[0] + ... + t[terms - 1]) + beta z, rows ld[i] and ldz apart, in one pass. The
+ * tree: terms / f by f, with f the smallest prime factor, each part as a tree, the parts from the
+ * first to the last. f32, f64: the bits of those additions, then of clvi_axpby; bf16: added in f32
+ * from the first to the last and rounded once. One term may be of any type. z may be none of the
+ * terms. */
+void clvi_sum_rows(clv_dtype dtype, int64_t m, int64_t n, int terms, const void *const t[],
+                   const int64_t ld[], double alpha, double beta, void *z, int64_t ldz);
+int clvi_smallest_factor(int n); /* smallest prime factor; n itself below 2 */
 
 /* ---- pointwise.c ------------------------------------------------------- */
 

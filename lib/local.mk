@@ -6,19 +6,32 @@ libcleave_internal_la_SOURCES += \
 	lib/clvi_kernel.h \
 	lib/clvi_lanes.h \
 	lib/clvi_lib.h \
+	lib/clvi_micro.h \
+	lib/clvi_skinny.h \
 	lib/clvi_twice.h \
 	lib/clvi_vector.h \
 	lib/norm.inc \
 	lib/pointwise.inc \
+	lib/skinny.inc \
+	lib/skinny_tile.inc \
 	lib/softmax.inc \
+	lib/terms.inc \
 	lib/update.inc \
 	lib/blas.c \
 	lib/dtype.c \
+	lib/gemm.c \
 	lib/kernel.c \
 	lib/memory.c \
 	lib/norm.c \
+	lib/pack.c \
 	lib/pointwise.c \
 	lib/random.c \
+	lib/skinny.c \
+	lib/skinny_kernel.c \
+	lib/skinny_tile.c \
 	lib/softmax.c \
 	lib/status.c \
+	lib/terms.c \
+	lib/tile.c \
+	lib/tree.c \
 	lib/update.c

@@ -25,6 +25,18 @@ static bool injected_failure(void)
     return atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1;
 }
 
+bool clvi_alloc_count(void)
+{
+    if (injected_failure()) return false;
+    atomic_fetch_add(&live, 1);
+    return true;
+}
+
+void clvi_free_count(void)
+{
+    atomic_fetch_sub(&live, 1);
+}
+
 void *clvi_alloc(size_t bytes)
 {
     bool huge = bytes >= HUGE_FROM;

@@ -6,11 +6,13 @@ unit_tests = \
 	tests/unit/blas \
 	tests/unit/config \
 	tests/unit/dtype \
+	tests/unit/gemm \
 	tests/unit/memory \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/schedule \
+	tests/unit/skinny \
 	tests/unit/softmax \
 	tests/unit/split \
 	tests/unit/status \
@@ -31,13 +33,18 @@ mpi_tests = \
 	tests/mpi/layers_norm \
 	tests/mpi/layers_params \
 	tests/mpi/layout \
+	tests/mpi/machine \
 	tests/mpi/matrix \
 	tests/mpi/move \
 	tests/mpi/optimizer \
 	tests/mpi/plan \
+	tests/mpi/plan_memory \
+	tests/mpi/planner \
+	tests/mpi/reproducible \
 	tests/mpi/scalapack \
 	tests/mpi/text \
-	tests/mpi/train
+	tests/mpi/train \
+	tests/mpi/volumes
 
 # Shell scripts, on the built command and library.
 sh_tests = \
@@ -51,7 +58,8 @@ sh_tests = \
 
 # Not tests: what the scripts run.
 helpers = \
-	tests/mpi/saver
+	tests/mpi/saver \
+	tests/unit/skinny_speed
 
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
 TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)

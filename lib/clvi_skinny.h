@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * clvi_skinny.h: the loops of skinny_kernel.c, for skinny.c.
+ */
+#ifndef CLVI_SKINNY_H
+#define CLVI_SKINNY_H
+
+#include <clvi_lib.h>
+
+/* ---- skinny_tile.c: products in the first cache ------------------------- */
+
+enum { CLVI_SKINNY_PANEL = 16 }; /* columns of a panel */
+
+/* c[m,PANEL] += a[m,k] b[k,PANEL], b contiguous, in ascending k, every step one fused multiply-add
+ * for each element. */
+typedef void clvi_skinny_panel(int64_t m, int64_t k, const void *a, int64_t lda, const void *b,
+                               void *c, int64_t ldc);
+/* That of a dtype for this processor. */
+clvi_skinny_panel *clvi_skinny_panel_kernel(clv_dtype dtype);
+
+/* ---- skinny_kernel.c: B as it comes from memory --------------------------- */
+
+/* c[i*ldc + j] += a[i*lda + l] op(B)[l, j] for i < m, j < n, in ascending l < k, every step one
+ * fused multiply-add. op(B)[l, j] is B[l*ldb + j], or B[j*ldb + l] where trans is true. a and c are
+ * of dtype; stored is that of B. */
+void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, int64_t m, int64_t k,
+                        int64_t n, const void *a, int64_t lda, const void *B, int64_t ldb, void *c,
+                        int64_t ldc);
+
+/* y[l*ldy + j] := x[j*ldx + l] for l < m, j < n; x is of type stored, y of dtype. */
+void clvi_skinny_transpose(clv_dtype dtype, clv_dtype stored, int64_t m, int64_t n, const void *x,
+                           int64_t ldx, void *y, int64_t ldy);
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * gemm.c: local products of operands in tiles: loops of our own around BLIS's inner kernels.
+ *
+ *     for columns of C, nc at a time                      (right panels: last-level cache)
+ *       for rows of C, as many as slots have room for
+ *         for k, a step at a time: pack the right operand
+ *           for rows, mc at a time: pack the left operand (second-level cache)
+ *             for each right panel, for each left panel: the micro-tile through the step
+ *
+ * (Goto and van de Geijn 2008; Van Zee and van de Geijn 2015.) "Rows" are those of the micro-kernel's
+ * left operand: where it likes C by columns, C's transpose is computed, and the operands change sides.
+ */
+#include "clvi_micro.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+static int64_t env(const char *n, int64_t d) { const char *v = getenv(n); return v ? atoll(v) : d; }
+
+enum {
+    RIGHT_BYTES = 8 << 20, /* packed right panels of all threads           */
+    SLOT_BYTES = 16 << 20, /* sums that wait, of all threads               */
+    MOST_THREADS = 256,
+};
+
+static struct {
+    int threads;       /* that there is room for */
+    char *left, *right, *slots, *scratch;
+    size_t left_bytes, scratch_bytes; /* of a thread */
+} buffers;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one product at a time has the buffers */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+int64_t clvi_gemm_chunk(clv_dtype dtype)
+{
+    return dtype == CLV_F64 ? env("CHUNK", 256) : env("CHUNK", 256);
+}
+
+/* ---- block extents ------------------------------------------------------ */
+
+/* k that is packed together at most. */
+static int64_t deepest(const clvi_micro *micro)
+{
+    return env("DEEP", 512);
+}
+
+static int64_t left_rows(const clvi_micro *micro, int64_t depth)
+{
+    int64_t bytes = env("LEFT", 288 << 10);
+    int64_t rows = bytes / (most(depth, 256) * (int64_t)clv_dtype_size(micro->dtype));
+    int64_t width = micro->left.width;
+    return most(rows / width, 1) * width;
+}
+
+static size_t panel_bytes(const clvi_micro *micro, const clvi_micro_side *side, int64_t depth)
+{
+    return (size_t)(side->ld * depth) * clv_dtype_size(micro->dtype);
+}
+
+static size_t left_room(const clvi_micro *micro)
+{
+    size_t most_bytes = 0;
+    for (int64_t depth = 1; depth <= deepest(micro); depth++) {
+        size_t b = (size_t)(left_rows(micro, depth) / micro->left.width) *
+                   panel_bytes(micro, &micro->left, depth);
+        if (b > most_bytes) most_bytes = b;
+    }
+    return (most_bytes + 8191) / 4096 * 4096;
+}
+
+static size_t scratch_room(void)
+{
+    size_t room = 0;
+    for (int i = 0; i < 2; i++) {
+        const clvi_micro *k = clvi_micro_kernel(i ? CLV_F64 : CLV_F32);
+        size_t bytes = clvi_tile_bytes(k) * (size_t)(left_rows(k, 1) / k->left.width) * CLVI_SLOTS;
+        if (bytes > room) room = bytes;
+    }
+    return room;
+}
+
+clv_status clvi_gemm_reserve(void)
+{
+    clv_status status = CLV_OK;
+    pthread_mutex_lock(&lock);
+    if (!buffers.threads) {
+        size_t a = left_room(clvi_micro_kernel(CLV_F32)), b = left_room(clvi_micro_kernel(CLV_F64));
+        buffers.left_bytes = a > b ? a : b;
+        int threads = (int)least(clvi_cores(), MOST_THREADS);
+        buffers.left = clvi_alloc(buffers.left_bytes * (size_t)threads);
+        buffers.scratch_bytes = scratch_room();
+        buffers.scratch = clvi_alloc(buffers.scratch_bytes * (size_t)threads);
+        buffers.right = clvi_alloc((size_t)env("RIGHT", RIGHT_BYTES) + 4096);
+        buffers.slots = clvi_alloc(SLOT_BYTES);
+        CLVI_CHECK(buffers.left && buffers.right && buffers.slots, CLV_ENOMEM,
+                   "no memory for the buffers of local products");
+        buffers.threads = threads;
+    }
+done:
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+size_t clvi_gemm_memory(void)
+{
+    return buffers.threads ? buffers.left_bytes * (size_t)buffers.threads + RIGHT_BYTES + SLOT_BYTES
+                           : 0;
+}
+
+/* ---- threads that meet --------------------------------------------------- */
+
+typedef struct {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_int round;
+} meeting;
+
+typedef struct {
+    const clvi_product_args *args;
+    clvi_tiling tiling;
+    clvi_vectors left, right;
+    int64_t m, n; /* as the micro-kernel sees them */
+    int nleaves;
+    const int64_t *edges;
+    int64_t chunk, depth;
+    int kept;
+    meeting *meetings;
+} product;
+
+/* A thread's part: columns [j0, j1) of C, of which `members` threads share the right panels; rows
+ * are cut among them. */
+typedef struct {
+    const product *p;
+    int id, member, members;
+    int64_t j0, j1;
+    char *left, *right, *slots, *scratch;
+    int64_t columns, rows; /* of a block */
+    meeting *meeting;
+    double polled;
+} worker;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void poll(worker *w)
+{
+    const clvi_product_args *a = w->p->args;
+    if (w->id != 0 || !a->poll) return;
+    double t = now();
+    if (t - w->polled < 1e-3) return;
+    a->poll(a->context);
+    w->polled = now();
+}
+
+/* Spins only briefly: where ranks share cores, whom it waits for may need this one. */
+static void meet(worker *w)
+{
+    if (w->members == 1) return;
+    meeting *m = w->meeting;
+    int round = atomic_load(&m->round);
+    if (atomic_fetch_add(&m->arrived, 1) == w->members - 1) {
+        atomic_store(&m->arrived, 0);
+        atomic_store(&m->round, round + 1);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&m->round, memory_order_acquire) == round; spins++) {
+        if (spins < 2000) {
+            __builtin_ia32_pause();
+        } else {
+            sched_yield();
+            poll(w);
+        }
+    }
+}
+
+/* ---- loops --------------------------------------------------------------- */
+
+static char *C_at(const product *p, int64_t i, int64_t j)
+{
+    const clvi_product_args *a = p->args;
+    int64_t ld = a->ldc;
+    int64_t at = p->tiling.micro->rows ? i * ld + j : i + j * ld;
+    return (char *)a->C + at * (int64_t)clv_dtype_size(a->dtype);
+}
+
+/* A block of C: rows [i0, i1), columns [j0, j1); slots of its tiles, `tiles` rows of them. */
+typedef struct {
+    int64_t i0, i1, j0, j1, tiles;
+} block;
+
+static void run_block(worker *w, const clvi_step *step, block b, int64_t i0, int64_t i1)
+{
+    const product *p = w->p;
+    const clvi_micro *k = p->tiling.micro;
+    int64_t mr = k->left.width, nr = k->right.width;
+    size_t right = panel_bytes(k, &k->right, step->depth);
+    size_t slots = (size_t)p->kept * clvi_tile_bytes(k);
+    clvi_column x = {.m = i1 - i0, .left = w->left, .ldc = p->args->ldc,
+                     .scratch = w->scratch, .slots_of_tile = p->kept};
+    for (int64_t j = b.j0; j < b.j1; j += nr) {
+        int64_t panel = (j - b.j0) / nr;
+        x.n = least(nr, b.j1 - j);
+        x.right = w->right + (size_t)panel * right;
+        x.C = C_at(p, i0, j);
+        x.slots = w->slots + (size_t)(panel * b.tiles + (i0 - b.i0) / mr) * slots;
+        clvi_column_run(&p->tiling, step, &x);
+        poll(w);
+    }
+}
+
+/* Part `index` of `parts` of [begin, end), cut between multiples of width from begin. */
+static void share(int64_t begin, int64_t end, int64_t width, int parts, int index, int64_t *from,
+                  int64_t *to)
+{
+    int64_t panels = ceil_div(end - begin, width);
+    *from = least(begin + panels * index / parts * width, end);
+    *to = least(begin + panels * (index + 1) / parts * width, end);
+}
+
+static void run_step(worker *w, const clvi_step *step, block b)
+{
+    const product *p = w->p;
+    const clvi_micro *k = p->tiling.micro;
+    int64_t mr = k->left.width, nr = k->right.width, from, to;
+    meet(w); /* nobody reads the last right panels any more */
+    int64_t panels = ceil_div(b.j1 - b.j0, nr);
+    int64_t r0 = panels * w->member / w->members, r1 = panels * (w->member + 1) / w->members;
+    for (int64_t r = r0; r < r1; r += 16) {
+        clvi_pack(&p->right, b.j0, r, least(r + 16, r1), step->k0, step->depth,
+                  w->right);
+        poll(w);
+    }
+    meet(w);
+    share(b.i0, b.i1, mr, w->members, w->member, &from, &to);
+    if (from >= to) return;
+    int64_t rows = left_rows(k, step->depth);
+    int64_t count = ceil_div(to - from, rows);
+    for (int64_t c = 0; c < count; c++) {
+        int64_t i0, i1;
+        share(from, to, mr, (int)count, (int)c, &i0, &i1);
+        clvi_pack(&p->left, i0, 0, ceil_div(i1 - i0, mr), step->k0, step->depth, w->left);
+        run_block(w, step, b, i0, i1);
+    }
+}
+
+static void run_worker(worker *w)
+{
+    const product *p = w->p;
+    const clvi_micro *k = p->tiling.micro;
+    int64_t mr = k->left.width, nr = k->right.width;
+    int64_t across = ceil_div(w->j1 - w->j0, w->columns), down = ceil_div(p->m, w->rows);
+    for (int64_t c = 0; c < across; c++)
+        for (int64_t r = 0; r < down; r++) {
+            block b;
+            share(w->j0, w->j1, nr, (int)across, (int)c, &b.j0, &b.j1);
+            share(0, p->m, mr, (int)down, (int)r, &b.i0, &b.i1);
+            b.tiles = ceil_div(b.i1 - b.i0, mr);
+            clvi_tree tree = clvi_tree_begin(p->nleaves, p->edges, p->chunk, p->depth);
+            clvi_step step;
+            while (clvi_tree_step(&tree, &step)) run_step(w, &step, b);
+        }
+}
+
+/* How many of the threads cut the columns; the others cut the rows. */
+static int column_groups(const product *p, int threads)
+{
+    int best = 1;
+    double least_work = 1e300;
+    int64_t mr = p->tiling.micro->left.width, nr = p->tiling.micro->right.width;
+    for (int groups = 1; groups <= threads; groups++) {
+        if (threads % groups) continue;
+        /* The largest part of the tiles, and what is packed more than once. */
+        double rows = (double)ceil_div(ceil_div(p->m, mr), threads / groups) * (double)mr;
+        double columns = (double)ceil_div(ceil_div(p->n, nr), groups) * (double)nr;
+        double work = rows * columns + 16 * (rows + columns * groups / threads);
+        if (work < least_work) best = groups, least_work = work;
+    }
+    return best;
+}
+
+static void start_worker(const product *p, int id, int threads)
+{
+    const clvi_micro *k = p->tiling.micro;
+    int groups = column_groups(p, threads), group = id / (threads / groups);
+    worker w = {.p = p, .id = id, .members = threads / groups, .member = id % (threads / groups),
+                .meeting = &p->meetings[group], .polled = now()};
+    share(0, p->n, k->right.width, groups, group, &w.j0, &w.j1);
+    size_t right = (size_t)env("RIGHT", RIGHT_BYTES) / (size_t)groups / 64 * 64, slots = SLOT_BYTES / (size_t)groups / 64 * 64;
+    w.left = buffers.left + (size_t)id * buffers.left_bytes;
+    w.scratch = buffers.scratch + (size_t)id * buffers.scratch_bytes;
+    w.right = buffers.right + (size_t)group * right;
+    w.slots = buffers.slots + (size_t)group * slots;
+    int64_t mr = k->left.width, nr = k->right.width;
+    int64_t deep = least(p->depth, most(p->args->k, 1));
+    int64_t across = most((int64_t)(right / panel_bytes(k, &k->right, deep)), 1);
+    int64_t down = ceil_div(p->m, mr);
+    if (p->kept > 0) {
+        int64_t tiles = most((int64_t)(slots / ((size_t)p->kept * clvi_tile_bytes(k))), 1);
+        down = least(down, most(tiles / across, env("DOWN", 2048) / mr));
+        down = least(down, tiles);
+        across = least(across, most(tiles / down, 1));
+    }
+    w.columns = across * nr;
+    w.rows = most(down, 1) * mr;
+    run_worker(&w);
+}
+
+/* ---- what the callers see ------------------------------------------------ */
+
+/* C := beta C. */
+static void scale(const clvi_product_args *a)
+{
+    for (int64_t i = 0; i < a->m; i++) {
+        char *row = (char *)a->C + (size_t)(i * a->ldc) * clv_dtype_size(a->dtype);
+        if (a->beta == 0)
+            clvi_fill(a->dtype, a->n, 0, row);
+        else
+            clvi_axpby(a->dtype, a->n, 0, row, a->beta, row);
+    }
+}
+
+static void set_sides(product *p)
+{
+    const clvi_product_args *a = p->args;
+    const clvi_micro *k = p->tiling.micro;
+    clvi_vectors A = {.operand = &a->A, .micro = k, .vectors_are_rows = !a->A.trans, .count = a->m};
+    clvi_vectors B = {.operand = &a->B, .micro = k, .vectors_are_rows = a->B.trans, .count = a->n};
+    p->left = k->rows ? A : B;
+    p->right = k->rows ? B : A;
+    p->left.side = &k->left;
+    p->right.side = &k->right;
+    p->m = p->left.count;
+    p->n = p->right.count;
+}
+
+static void run(product *p)
+{
+    const clvi_product_args *a = p->args;
+    static meeting meetings[MOST_THREADS];
+    p->meetings = meetings;
+    int threads = clvi_blas_threads(2.0 * (double)a->m * (double)a->n * (double)a->k);
+    pthread_mutex_lock(&lock);
+    if (threads > buffers.threads) threads = buffers.threads;
+    if (threads == 1) {
+        start_worker(p, 0, 1);
+    } else {
+#pragma omp parallel num_threads(threads)
+        start_worker(p, omp_get_thread_num(), omp_get_num_threads());
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void clvi_gemm_tiles(const clvi_product_args *a)
+{
+    assert(a->dtype == CLV_F32 || a->dtype == CLV_F64);
+    if (a->m <= 0 || a->n <= 0) return;
+    if (a->alpha == 0 || (a->k <= 0 && a->nleaves == 0)) {
+        scale(a);
+        return;
+    }
+    if (clvi_gemm_reserve() != CLV_OK) abort();
+    const clvi_micro *micro = clvi_micro_kernel(a->dtype);
+    int64_t whole[2] = {0, a->k};
+    float alpha = (float)a->alpha, beta = (float)a->beta;
+    bool f32 = a->dtype == CLV_F32, tree = a->nleaves > 0;
+    product p = {.args = a,
+                 .nleaves = tree ? a->nleaves : 1,
+                 .edges = tree ? a->edges : whole,
+                 .chunk = clvi_gemm_chunk(a->dtype)};
+    p.tiling = (clvi_tiling){.micro = micro, .alpha = a->alpha, .beta = a->beta,
+                             .direct = !tree || (a->alpha == 1 && a->beta == 0)};
+    p.tiling.typed_alpha = !p.tiling.direct ? micro->one : f32 ? (void *)&alpha : (void *)&a->alpha;
+    p.tiling.typed_beta = f32 ? (void *)&beta : (void *)&a->beta;
+    if (!tree) {
+        int64_t kc = env("KC", p.chunk);
+        p.chunk = p.depth = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
+    } else
+        p.depth = most(deepest(micro), p.chunk);
+    p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk, p.depth));
+    if (p.tiling.direct && p.kept == 1) p.kept = 0;
+    set_sides(&p);
+    run(&p);
+}
+
+void clvi_gemm(clv_dtype dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+               double alpha, const void *A, int64_t lda, const void *B, int64_t ldb, double beta,
+               void *C, int64_t ldc)
+{
+    clvi_blas_gemm(dtype, trans_a, trans_b, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc);
+}

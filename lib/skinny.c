@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * skinny.c: products with few rows, C[m,n] := alpha op(A)[m,k] op(B)[k,n] + beta C, at the speed at
+ * which B comes from memory.
+ *
+ * Threads share the columns of C. A thread takes as many columns as sums of them fit in the first
+ * cache, and reads its columns of B once, in order. The sum of an element has one fixed order,
+ * leaves or not: chunks of k from +0 in ascending k, chunks from left to right, leaves in a tree.
+ */
+#include "clvi_skinny.h"
+#include <string.h>
+
+enum {
+    CHUNK = 256,            /* elements of k in one chain, the same for every dtype        */
+    LDA = CHUNK + 16,       /* rows of a chunk of op(A) lie in different sets of a cache   */
+    SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
+    LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
+    LINE = 16,              /* columns that threads do not share                           */
+    NARROW = 16,            /* columns of a block whose columns are stored as rows         */
+    POLL_AFTER = 256 * 1024 /* elements of B                                               */
+};
+
+/* Operations that one thread does sooner than two: it takes as long to wake the other. */
+static const double worth_threads = 256 * 1024;
+
+typedef struct {
+    const clvi_product_args *args;
+    size_t size;      /* of an element                                     */
+    int64_t width;    /* columns of a block                                */
+    const char *A;    /* op(A) where it lies, if it can be used there; its */
+    int64_t lda;      /* rows begin lda elements apart                     */
+    int64_t unpolled; /* elements of B since the last poll                 */
+    bool polls;
+    double a[CLVI_SKINNY * LDA]; /* else a chunk of op(A) */
+    char sums[SUMS] __attribute__((aligned(64)));
+} worker;
+
+typedef struct {
+    int64_t begin, end;
+} range;
+
+static range intersection(range x, range y)
+{
+    range z = {x.begin > y.begin ? x.begin : y.begin, x.end < y.end ? x.end : y.end};
+    return z;
+}
+
+/* Rows and columns of a tile as those of op(X). */
+static range tile_rows(const clvi_operand *X, const clvi_tile *tile)
+{
+    int64_t begin = X->trans ? tile->col0 - X->col0 : tile->row0 - X->row0;
+    return (range){begin, begin + (X->trans ? tile->n : tile->m)};
+}
+
+static range tile_columns(const clvi_operand *X, const clvi_tile *tile)
+{
+    int64_t begin = X->trans ? tile->row0 - X->row0 : tile->col0 - X->col0;
+    return (range){begin, begin + (X->trans ? tile->m : tile->n)};
+}
+
+/* Address of the element (i, j) of op(X), which lies in this tile. */
+static const char *element(const clvi_operand *X, const clvi_tile *tile, int64_t i, int64_t j)
+{
+    int64_t row = i - tile_rows(X, tile).begin, column = j - tile_columns(X, tile).begin;
+    int64_t offset = X->trans ? column * tile->ld + row : row * tile->ld + column;
+    return (const char *)tile->data + (size_t)offset * clv_dtype_size(X->dtype);
+}
+
+/* a[m, LDA] := columns k of op(A). */
+static void gather(worker *w, range k)
+{
+    const clvi_product_args *p = w->args;
+    for (int t = 0; t < p->A.ntiles; t++) {
+        const clvi_tile *tile = &p->A.tiles[t];
+        range i = intersection(tile_rows(&p->A, tile), (range){0, p->m});
+        range l = intersection(tile_columns(&p->A, tile), k);
+        if (i.begin >= i.end || l.begin >= l.end) continue;
+        char *to = (char *)w->a + (size_t)(i.begin * LDA + l.begin - k.begin) * w->size;
+        const char *from = element(&p->A, tile, i.begin, l.begin);
+        size_t step = (size_t)tile->ld * clv_dtype_size(p->A.dtype);
+        if (p->A.trans)
+            clvi_skinny_transpose(p->dtype, p->A.dtype, i.end - i.begin, l.end - l.begin, from,
+                                  tile->ld, to, LDA);
+        else
+            for (int64_t r = 0; r < i.end - i.begin; r++)
+                clvi_convert(l.end - l.begin, p->A.dtype, from + (size_t)r * step, p->dtype,
+                             to + (size_t)(r * LDA) * w->size);
+    }
+}
+
+/* Where the next tile begins or ends between k and end: until there every tile that holds row k
+ * holds all rows. */
+static int64_t next_cut(const clvi_operand *B, range columns, int64_t k, int64_t end)
+{
+    for (int t = 0; t < B->ntiles; t++) {
+        range j = intersection(tile_columns(B, &B->tiles[t]), columns);
+        range l = tile_rows(B, &B->tiles[t]);
+        if (j.begin >= j.end) continue;
+        if (l.begin > k && l.begin < end) end = l.begin;
+        if (l.end > k && l.end < end) end = l.end;
+    }
+    return end;
+}
+
+/* c[m, width] += a[m, lda] op(B) for a chunk of k and the columns of a block, tile by tile. */
+static void multiply(const worker *w, range k, range columns, const char *a, int64_t lda, char *c)
+{
+    const clvi_product_args *p = w->args;
+    for (int64_t cut, l = k.begin; l < k.end; l = cut) {
+        cut = next_cut(&p->B, columns, l, k.end);
+        for (int t = 0; t < p->B.ntiles; t++) {
+            const clvi_tile *tile = &p->B.tiles[t];
+            range rows = tile_rows(&p->B, tile);
+            range j = intersection(tile_columns(&p->B, tile), columns);
+            if (j.begin >= j.end || l < rows.begin || l >= rows.end) continue;
+            clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
+                               a + (size_t)(l - k.begin) * w->size, lda,
+                               element(&p->B, tile, l, j.begin), tile->ld,
+                               c + (size_t)(j.begin - columns.begin) * w->size, w->width);
+        }
+    }
+}
+
+/* c[m, width] := the chunk k of the columns. */
+static void sum_chunk(worker *w, range k, range columns, char *c)
+{
+    memset(c, 0, (size_t)(w->args->m * w->width) * w->size);
+    if (w->A) {
+        multiply(w, k, columns, w->A + (size_t)k.begin * w->size, w->lda, c);
+    } else {
+        gather(w, k);
+        multiply(w, k, columns, (const char *)w->a, LDA, c);
+    }
+}
+
+static void poll(worker *w, int64_t elements)
+{
+    w->unpolled += elements;
+    if (!w->polls || w->unpolled < POLL_AFTER) return;
+    w->unpolled = 0;
+    w->args->poll(w->args->context);
+}
+
+static char *slot(worker *w, int i)
+{
+    return w->sums + (size_t)(i * w->args->m * w->width) * w->size;
+}
+
+/* Slot i - 1 += slot i. */
+static void add_slot(worker *w, int i)
+{
+    clvi_axpby(w->args->dtype, w->args->m * w->width, 1, slot(w, i), 1, slot(w, i - 1));
+}
+
+/* Slot i := the leaf k of the columns. */
+static void sum_leaf(worker *w, range k, range columns, int i)
+{
+    sum_chunk(w, intersection(k, (range){k.begin, k.begin + CHUNK}), columns, slot(w, i));
+    for (int64_t l = k.begin + CHUNK; l < k.end; l += CHUNK) {
+        sum_chunk(w, intersection(k, (range){l, l + CHUNK}), columns, slot(w, i + 1));
+        add_slot(w, i + 1);
+        poll(w, CHUNK * (columns.end - columns.begin));
+    }
+    poll(w, CHUNK * (columns.end - columns.begin));
+}
+
+/* C := alpha sum + beta C in the columns of a block. */
+static void finish(const worker *w, range columns, const char *sum)
+{
+    const clvi_product_args *p = w->args;
+    int64_t n = columns.end - columns.begin;
+    for (int64_t i = 0; i < p->m; i++) {
+        const char *row = sum + (size_t)(i * w->width) * w->size;
+        char *c = (char *)p->C + (size_t)(i * p->ldc + columns.begin) * w->size;
+        clvi_axpby(p->dtype, n, p->alpha, row, p->beta, c);
+    }
+}
+
+/* Leaf i is added as a binary counter counts: as many pairs of waiting sums join as i has trailing
+ * ones. */
+static void block(worker *w, range columns)
+{
+    const clvi_product_args *p = w->args;
+    int leaves = p->nleaves > 0 ? p->nleaves : 1, waiting = 0;
+    const int64_t whole[] = {0, p->k}, *edges = p->nleaves > 0 ? p->edges : whole;
+    for (int leaf = 0; leaf < leaves; leaf++) {
+        sum_leaf(w, (range){edges[leaf], edges[leaf + 1]}, columns, waiting);
+        for (int bits = leaf; bits & 1; bits >>= 1) add_slot(w, waiting--);
+        waiting++;
+    }
+    finish(w, columns, slot(w, 0));
+}
+
+/* Rows of B are read along as far as their sums fit; columns that are stored as rows from end to
+ * end, a few at a time, unless a chunk of op(A) has to be gathered again for each few. */
+static int64_t block_width(const worker *w)
+{
+    const clvi_product_args *p = w->args;
+    int slots = 2;
+    for (int leaves = p->nleaves; leaves > 1; leaves /= 2) slots++;
+    if (p->B.trans) return w->A ? NARROW : 8 * NARROW;
+    return SUMS / (int64_t)w->size / (p->m * slots) / LINE * LINE;
+}
+
+static void share(const clvi_product_args *p, int thread, int threads)
+{
+    int64_t lines = (p->n + LINE - 1) / LINE;
+    range mine = intersection(
+        (range){lines * thread / threads * LINE, lines * (thread + 1) / threads * LINE},
+        (range){0, p->n});
+    worker w;
+    w.args = p;
+    w.size = clv_dtype_size(p->dtype);
+    w.polls = p->poll && thread == 0;
+    w.unpolled = 0;
+    bool in_place = p->A.ntiles == 1 && !p->A.trans && p->A.dtype == p->dtype;
+    w.A = in_place ? element(&p->A, p->A.tiles, 0, 0) : NULL;
+    w.lda = in_place ? p->A.tiles->ld : 0;
+    w.width = block_width(&w);
+    if (w.width > mine.end - mine.begin) w.width = mine.end - mine.begin;
+    for (int64_t j = mine.begin; j < mine.end; j += w.width)
+        block(&w, intersection((range){j, j + w.width}, mine));
+}
+
+static int threads_for(const clvi_product_args *p)
+{
+    double work = (double)p->n * (double)p->k * (p->m > 4 ? (double)p->m / 4 : 1);
+    int64_t lines = (p->n + LINE - 1) / LINE;
+    int threads = work < worth_threads ? 1 : clvi_threads();
+    return threads < lines ? threads : (int)lines;
+}
+
+void clvi_gemm_skinny(const clvi_product_args *args)
+{
+    assert(args->m <= CLVI_SKINNY && args->nleaves <= 1 << (LEVELS - 1));
+    if (args->m <= 0 || args->n <= 0) return;
+    int threads = threads_for(args);
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+    for (int thread = 0; thread < threads; thread++) share(args, thread, threads);
+}
