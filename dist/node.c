@@ -11,9 +11,9 @@
  * spin, and writing past the end of a full /dev/shm is a SIGBUS instead of an error.
  *
  * That the host has the same name does not mean that memory can be shared: containers can have
- * equal names. So a segment begins with a random token, which who maps it compares; processes share
- * memory if the lowest rank that they can map is the same, and each of them can map all of those.
- * If any of them cannot, none of them shares, and they send messages.
+ * equal names. So a segment begins with a random token, which who maps it compares. Processes share
+ * memory if the lowest rank that they can map is the same; who has no segment is alone, and if one
+ * of them cannot map another, all of them are. Those alone send messages.
  */
 #include "clvi_node.h"
 

@@ -17,14 +17,17 @@ unit_tests = \
 	tests/unit/softmax \
 	tests/unit/split \
 	tests/unit/status \
+	tests/unit/terms \
 	tests/unit/update
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \
+	tests/mpi/arena \
 	tests/mpi/checkpoint \
 	tests/mpi/checkpoint_faults \
 	tests/mpi/cyclic \
 	tests/mpi/factor \
+	tests/mpi/exchange \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
 	tests/mpi/grid \
@@ -58,6 +61,7 @@ sh_tests = \
 	tests/h5py.sh \
 	tests/library.sh \
 	tests/scaling/quick.sh \
+	tests/nodes.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
 
