@@ -5,7 +5,8 @@ examples = \
 	examples/02_multiply \
 	examples/03_linear \
 	examples/04_mlp \
-	examples/05_checkpoint
+	examples/05_checkpoint \
+	examples/06_low_rank
 
 check_PROGRAMS += $(examples)
 TESTS += $(examples)

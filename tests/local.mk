@@ -76,6 +76,7 @@ noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
 	tests/mpi/layers_common.h \
+	tests/mpi/polite.h \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h

@@ -9,6 +9,7 @@
  * RANKS: 1 2 3 4 5 6 7 8
  */
 #include "../reference.h"
+#include "polite.h"
 
 #include <clvi_scalapack.h>
 

@@ -10,6 +10,7 @@
  * RANKS: 1 2 3 4 6 8
  */
 #include "../reference.h"
+#include "polite.h"
 
 #include <float.h>
 
@@ -253,13 +254,6 @@ static void check_qr(clv_grid *grid, int64_t m, int64_t n, clv_dtype dtype,
     clv_matrix_destroy(&R);
 }
 
-/* ScaLAPACK is slow where ranks share cores: then each number of ranks tries others of the cases.
- */
-static bool too_many(int number)
-{
-    return check_size() > 2 && (number + check_size()) % 4 != 0;
-}
-
 static void qr(void)
 {
     clv_grid *grid = open_grid();
@@ -314,7 +308,6 @@ static void svd(void)
     double known[LARGEST];
     for (int i = 0; i < SHAPES; i++)
         for (int kind = 0; kind < 2; kind++) {
-            if (too_many(i + 7 * kind)) continue;
             int64_t m = shapes[i].m, n = shapes[i].n;
             clv_layout layouts[3];
             for (int l = 0; l < 3; l++)
@@ -362,7 +355,6 @@ static void eigenvalues(void)
     int naxes = clv_grid_naxes(grid);
     for (int i = 0; i < ORDERS; i++)
         for (int kind = 0; kind < 4; kind++) {
-            if (too_many(i + kind)) continue;
             int64_t n = orders[i];
             double want[LARGEST] = {0};
             for (int64_t e = 0; e < n; e++) {

@@ -6,6 +6,7 @@
  * RANKS: 1 2 3 4
  */
 #include "../check.h"
+#include "polite.h"
 
 #include <dlfcn.h>
 #include <math.h>
