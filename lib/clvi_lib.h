@@ -130,9 +130,9 @@ typedef struct {
 } clvi_product_args;
 void clvi_gemm_tiles(const clvi_product_args *args);
 
-/* k that one chain of fused multiply-adds runs over: a leaf is folded in chunks of this length from
- * its beginning, the chunks added from left to right. f32, f64. */
-int64_t clvi_gemm_chunk(clv_dtype dtype);
+/* Elements of k in one chain of a leaf's sum, from the leaf's start; chains are added left to
+ * right. */
+enum { CLVI_CHUNK = 256 };
 
 /* Allocates what clvi_gemm_tiles packs into, once for the process; later calls are free.
  * clvi_gemm_memory: bytes of it. */

@@ -50,18 +50,11 @@ static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
-
-int64_t clvi_gemm_chunk(clv_dtype dtype)
-{
-    (void)dtype;
-    return 256;
-}
-
 /* k of a tree that is packed together, at most: two chunks, so that a leaf of up to two is summed
  * without leaving the second-level cache. */
 static int64_t deepest(const clvi_micro *micro)
 {
-    return 2 * clvi_gemm_chunk(micro->dtype);
+    return 2 * CLVI_CHUNK;
 }
 
 /* Rows whose left panels fill what BLIS makes them fill of the second-level cache. */
@@ -421,7 +414,10 @@ void clvi_gemm_tiles(const clvi_product_args *a)
         scale(a);
         return;
     }
-    /* Products of few rows branch off to clvi_gemm_skinny here, and only here. */
+    if (a->m <= CLVI_SKINNY) { /* memory's speed is all there is to gain */
+        clvi_gemm_skinny(a);
+        return;
+    }
     if (clvi_gemm_reserve() != CLV_OK) {
         without_buffers(a);
         return;
@@ -433,7 +429,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
     product p = {.args = a,
                  .nleaves = tree ? a->nleaves : 1,
                  .edges = tree ? a->edges : whole,
-                 .chunk = clvi_gemm_chunk(a->dtype)};
+                 .chunk = CLVI_CHUNK};
     p.tiling = (clvi_tiling){.micro = micro,
                              .alpha = a->alpha,
                              .beta = a->beta,

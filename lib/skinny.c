@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    CHUNK = 256,            /* elements of k in one chain, the same for every dtype        */
+    CHUNK = CLVI_CHUNK,
     ROOM = 320 << 10,       /* bytes for op(A), or as much of it as fits                   */
     SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
     LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
