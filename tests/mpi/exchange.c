@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * exchange.c: the engine in steps: pieces given in any order, several exchanges at once, clipped
+ * exchange.c: the engine in steps: pieces given in any order, several exchanges at once, panels
  * routes, tiles that are not copied, and the order of sums; in shared memory, in messages, and in
  * mixtures of both.
  *
@@ -8,7 +8,7 @@
  */
 #include "../reference.h"
 
-enum { M = 23, N = 17 };
+enum { M = 150, N = 133 };
 
 static clv_grid *open_grid(const char *node_size)
 {
@@ -95,15 +95,13 @@ static void check_steps(clv_grid *grid, uint64_t *state, bool wrapped, const dou
     }
 }
 
-/* Only what lies in the clip is written, and as many bytes are counted. */
-static void check_clip(clv_grid *grid, uint64_t *state, bool wrapped, const double *want)
+/* Only what lies in the panel is written, and as many bytes are counted. */
+static void check_panel(clv_grid *grid, uint64_t *state, bool wrapped, const double *want)
 {
     clvi_route route = random_route(state);
-    route.clipped = true;
-    route.row0 = check_random_below(state, M);
-    route.row1 = route.row0 + check_random_below(state, M);
-    route.col0 = check_random_below(state, N);
-    route.col1 = route.col0 + check_random_below(state, N);
+    route.panels = 2 + (int)check_random_below(state, 3);
+    route.panel = (int)check_random_below(state, route.panels);
+    route.by_columns = check_random_below(state, 2);
     route.dst.layout.sum = 0;
     either src = make(grid, route.src, wrapped), dst = make(grid, route.dst, wrapped);
     clvi_exchange *x = NULL;
@@ -115,12 +113,13 @@ static void check_clip(clv_grid *grid, uint64_t *state, bool wrapped, const doub
         clvi_exchange_execute(x, 1, clv_matrix_block(src.matrix), 0, clv_matrix_block(dst.matrix)));
     CHECK_INT((long long)(clv_grid_traffic(grid).bytes_received - before),
               (long long)clvi_route_volume(grid, &route, check_rank()).bytes);
-    clv_block b = clv_matrix_block(dst.matrix);
+    clv_block b = clv_matrix_block(dst.matrix),
+              taken = clvi_route_target(grid, &route, check_rank());
     for (int64_t i = 0; i < b.m; i++)
         for (int64_t j = 0; j < b.n; j++) {
             int64_t row = b.row0 + i, col = b.col0 + j;
-            bool in =
-                row >= route.row0 && row < route.row1 && col >= route.col0 && col < route.col1;
+            bool in = row >= taken.row0 && row < taken.row0 + taken.m && col >= taken.col0 &&
+                      col < taken.col0 + taken.n;
             CHECK_NEAR(clvi_get(CLV_F64, b.data, i * b.ld + j), in ? want[row * N + col] : 99, 0);
         }
     clvi_exchange_destroy(&x);
@@ -174,7 +173,7 @@ static void engine_in_steps(void)
         uint64_t state = (uint64_t)nodes;
         for (int round = 0; round < 30; round++) {
             check_steps(grid, &state, round % 2, want);
-            check_clip(grid, &state, round % 2, want);
+            check_panel(grid, &state, round % 2, want);
             check_tiles(grid, &state, round % 2, want);
         }
         clv_traffic t = clv_grid_traffic(grid);
