@@ -199,7 +199,11 @@ static clv_status fill_memory(const clvi_problem *p, int count, clvi_candidate f
     double bytes[CLVI_FEW];
     for (int i = 0; i < count; i++) bytes[i] = (double)clvi_product_memory(p, &few[i]);
     clv_status status = clv_grid_reduce(p->grid, CLV_MAX, count, bytes);
-    for (int i = 0; i < count; i++) few[i].memory = (uint64_t)bytes[i];
+    for (int i = 0; i < count && status == CLV_OK; i++) {
+        few[i].memory = (uint64_t)bytes[i];
+        if (bytes[i] >= (double)UINT64_MAX) /* on a process that could not even draw it */
+            status = clvi_fail(CLV_ENOMEM, "the plan of a product");
+    }
     return status;
 }
 

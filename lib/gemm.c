@@ -52,7 +52,7 @@ static int64_t ceil_div(int64_t a, int64_t b)
 }
 /* k of a tree that is packed together, at most: two chunks, so that a leaf of up to two is summed
  * without leaving the second-level cache. */
-static int64_t deepest(const clvi_micro *micro)
+static int64_t deepest(void)
 {
     return 2 * CLVI_CHUNK;
 }
@@ -440,7 +440,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
         int64_t kc = micro->kc;
         p.chunk = p.depth = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
     } else
-        p.depth = most(deepest(micro), p.chunk);
+        p.depth = most(deepest(), p.chunk);
     p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk, p.depth));
     if (p.tiling.direct && p.kept > 0) p.kept--;
     set_sides(&p);
