@@ -43,6 +43,7 @@ mpi_tests = \
 	tests/mpi/plan_memory \
 	tests/mpi/planner \
 	tests/mpi/reproducible \
+	tests/mpi/reproducible_training \
 	tests/mpi/scalapack \
 	tests/mpi/text \
 	tests/mpi/train \
