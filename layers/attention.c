@@ -115,8 +115,9 @@ static clv_status build(attention *l, clv_params *params, const char *name,
     l->head.work = clvi_alloc(bytes);
     l->head.ld = clv_matrix_block(l->Z).ld;
     l->head.ldo = clv_matrix_block(l->O).ld;
-    CLVI_TRY(clv_grid_agree(
-        grid, l->head.work ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes)));
+    status = l->head.work ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes);
+    if (status == CLV_OK && l->head.reproducible) status = clvi_gemm_reserve();
+    CLVI_TRY(clv_grid_agree(grid, status));
 done:
     return status;
 }

@@ -44,11 +44,36 @@ typedef struct {
     int64_t ld;
 } operand;
 
-/* C[m,n] = alpha op(A) op(B) + beta C. */
+/* All of op(X)[m,n] in one tile. */
+static clvi_tile whole(operand X, int64_t m, int64_t n)
+{
+    return (clvi_tile){0, 0, X.trans ? n : m, X.trans ? m : n, X.data, X.ld};
+}
+
+/* C[m,n] = alpha op(A) op(B) + beta C. BLIS's own path for small products rounds as strides and
+ * shapes have it; in tiles, a product is one sum in ascending k. */
 static void product(const clvi_attention *h, int64_t m, int64_t n, int64_t k, double alpha,
                     operand A, operand B, double beta, void *C, int64_t ldc)
 {
-    clvi_gemm(h->dtype, A.trans, B.trans, m, n, k, alpha, A.data, A.ld, B.data, B.ld, beta, C, ldc);
+    if (!h->reproducible) {
+        clvi_gemm(h->dtype, A.trans, B.trans, m, n, k, alpha, A.data, A.ld, B.data, B.ld, beta, C,
+                  ldc);
+        return;
+    }
+    clvi_tile a = whole(A, m, k), b = whole(B, k, n);
+    clvi_gemm_tiles(
+        &(clvi_product_args){.dtype = h->dtype,
+                             .m = m,
+                             .n = n,
+                             .k = k,
+                             .alpha = alpha,
+                             .beta = beta,
+                             .A = {.dtype = h->dtype, .trans = A.trans, .ntiles = 1, .tiles = &a},
+                             .B = {.dtype = h->dtype, .trans = B.trans, .ntiles = 1, .tiles = &b},
+                             .C = C,
+                             .ldc = ldc,
+                             .nleaves = 1,
+                             .edges = (const int64_t[]){0, k}});
 }
 
 /* P[b, keys] of one tile, contiguous; zeros behind the diagonal. */

@@ -79,9 +79,10 @@ clv_status clvi_leaves_check(const clv_grid *grid, const char *what, clv_order l
 
 /* rows[own, n]: the first becomes the sum of all, added as a binary tree. */
 void clvi_leaves_add(const clvi_leaves *leaves, clv_dtype dtype, int64_t n, void *rows);
-/* The move that ends such a sum, the processes being the top of the same tree: order is the list
- * that cuts the dimension. Executed with clvi_move_execute, any beta. Collective. */
-clv_status clvi_plan_sum(clv_grid *grid, clv_spec terms, clv_order order, clv_spec sum,
+/* The move that ends such a sum, the processes being the top of the same tree: terms has the spec
+ * of sum but for its pending sum, and of its rows as many move as sum has; order is the list that
+ * cuts the dimension. Executed with clvi_move_execute, any beta. Collective. */
+clv_status clvi_plan_sum(const clv_matrix *terms, clv_order order, const clv_matrix *sum,
                          clvi_move **move);
 
 /* Numbers of whole rows or of leaves of rows need no tree: they are added exactly. The sums and

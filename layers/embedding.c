@@ -192,7 +192,7 @@ static clv_status create_workspace(embedding *e, clv_spec w)
     CLVI_TRY(clvi_plan_move_specs(grid, x, ids, &e->ids_to_rows));
     CLVI_TRY(clvi_plan_move_specs(grid, P, y, &e->P_to_Y));
     CLVI_TRY(clvi_plan_move_specs(grid, y, D, &e->dY_to_D));
-    CLVI_TRY(clvi_plan_sum(grid, T, rows, w, &e->T_to_grad));
+    CLVI_TRY(clvi_plan_sum(e->T, rows, e->weight->grad, &e->T_to_grad));
     CLVI_TRY(clv_grid_agree(grid, prepare_tree(e)));
 done:
     return status;

@@ -93,11 +93,16 @@ void clvi_leaves_add(const clvi_leaves *leaves, clv_dtype dtype, int64_t n, void
                        (char *)rows + (size_t)l * bytes);
 }
 
-clv_status clvi_plan_sum(clv_grid *grid, clv_spec terms, clv_order order, clv_spec sum,
+clv_status clvi_plan_sum(const clv_matrix *terms, clv_order order, const clv_matrix *sum,
                          clvi_move **move)
 {
-    clvi_exchange_options options = {.accumulate = true};
-    return clv_grid_agree(grid, clvi_move_create(grid, terms, sum, order, options, move));
+    clv_grid *grid = clv_matrix_grid(sum);
+    clv_spec from = clv_matrix_spec(terms), to = clv_matrix_spec(sum);
+    clvi_exchange_options options = {.accumulate = true,
+                                     .staged = clvi_matrix_staged(terms),
+                                     .staged_dst = clvi_matrix_staged(sum)};
+    from.m = to.m; /* of rows of leaves the first */
+    return clv_grid_agree(grid, clvi_move_create(grid, from, to, order, options, move));
 }
 
 clv_status clvi_exact_reduce(clv_grid *grid, clvi_exact *sum, double *count)

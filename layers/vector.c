@@ -21,9 +21,9 @@ clv_status clvi_vector_create(clv_params *params, const char *name, const char *
     CLVI_TRY(clvi_params_add_part(params, name, part, spec, value, 0, false, &vector->param));
     CLVI_TRY(clvi_leaves_check(grid, vector->param->name, y.layout.rows));
     vector->leaves = clvi_leaves_of(grid, y.m, y.m_unit, y.layout.rows);
-    CLVI_TRY(clvi_plan_sum(grid, terms, y.layout.rows, spec, &vector->sum));
     terms.m = vector->leaves.own;
     CLVI_TRY(clv_matrix_create(grid, terms, &vector->terms));
+    CLVI_TRY(clvi_plan_sum(vector->terms, y.layout.rows, vector->param->grad, &vector->sum));
 done:
     return status;
 }

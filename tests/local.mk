@@ -48,6 +48,7 @@ mpi_tests = \
 	tests/mpi/plan_memory \
 	tests/mpi/planner \
 	tests/mpi/reproducible \
+	tests/mpi/reproducible_training \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
 	tests/mpi/text \
