@@ -254,6 +254,12 @@ static void check_qr(clv_grid *grid, int64_t m, int64_t n, clv_dtype dtype,
     clv_matrix_destroy(&R);
 }
 
+/* Even so ScaLAPACK is slow with many ranks on few cores: each number of them tries others. */
+static bool left_out(int number)
+{
+    return check_size() > 4 && (number + check_size() / 2) % 4 != 0;
+}
+
 static void qr(void)
 {
     clv_grid *grid = open_grid();
@@ -308,6 +314,7 @@ static void svd(void)
     double known[LARGEST];
     for (int i = 0; i < SHAPES; i++)
         for (int kind = 0; kind < 2; kind++) {
+            if (left_out(i + kind)) continue;
             int64_t m = shapes[i].m, n = shapes[i].n;
             clv_layout layouts[3];
             for (int l = 0; l < 3; l++)
@@ -355,6 +362,7 @@ static void eigenvalues(void)
     int naxes = clv_grid_naxes(grid);
     for (int i = 0; i < ORDERS; i++)
         for (int kind = 0; kind < 4; kind++) {
+            if (left_out(i + kind)) continue;
             int64_t n = orders[i];
             double want[LARGEST] = {0};
             for (int64_t e = 0; e < n; e++) {
