@@ -87,7 +87,7 @@ static void size_buffers(int threads)
 {
     for (int i = 0; i < 2; i++) {
         const clvi_micro *k = clvi_micro_kernel(i == 0 ? CLV_F32 : CLV_F64);
-        int64_t most_depth = most(deepest(k), k->kc), rows = left_rows(k, 1), width = k->left.width;
+        int64_t most_depth = most(deepest(), k->kc), rows = left_rows(k, 1), width = k->left.width;
         /* Where it is deepest a block can be one panel, else it has at most mc kc elements. */
         grow(&buffers.left.bytes,
              panel_bytes(k, &k->left, most(most_depth, k->mc * k->kc / width)));
