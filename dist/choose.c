@@ -193,6 +193,40 @@ static clv_status refuse(clvi_space *space, const clvi_least *least)
                      least->bytes, rank);
 }
 
+/* In how many panels what comes from other nodes comes soonest: all but the first travel while
+ * another is multiplied, so P panels hide all but net / P seconds and cost what each adds: most is
+ * gained with sqrt(net / added). None is so thin that the product gets slower. */
+static double wanted_panels(clvi_space *space, clvi_code code)
+{
+    enum { THINNEST = 256 }; /* of k, or of the dimension that panels cut in reproducible mode */
+    const clvi_problem *p = clvi_space_problem(space);
+    clvi_candidate c = clvi_space_candidate(space, code);
+    int rank = clv_grid_rank(p->grid);
+    clvi_volume net = {0};
+    for (int i = CLVI_A; i <= CLVI_B; i++) {
+        clvi_volume volume = clvi_move_volume(p->grid, p->given[i], c.specs[i], rank);
+        net.bytes += volume.net;
+        net.net += volume.net;
+    }
+    if (net.net == 0) return 1;
+    double added = clvi_space_panel(space, code);
+    double most = (double)clv_spec_block(p->grid, c.specs[CLVI_A], rank).n / THINNEST;
+    double panels = sqrt(clvi_cost_messages(&p->options->machine, net) / fmax(added, 1e-9));
+    return floor(fmax(1, fmin(fmin(panels, most), CLVI_PANELS)));
+}
+
+/* The number of panels: what the memory asks for, and more where they hide what travels.
+ * Collective. */
+static clv_status set_panels(clvi_space *space, int count, const clvi_found found[],
+                             clvi_candidate few[])
+{
+    double panels[CLVI_FEW];
+    for (int i = 0; i < count; i++) panels[i] = wanted_panels(space, found[i].item.codes[0]);
+    clv_status status = clv_grid_reduce(clvi_space_problem(space)->grid, CLV_MAX, count, panels);
+    for (int i = 0; i < count; i++) few[i].panels = (int)fmax(panels[i], (double)found[i].panels);
+    return status;
+}
+
 /* The most workspace of any process. Collective. */
 static clv_status fill_memory(const clvi_problem *p, int count, clvi_candidate few[])
 {
@@ -221,8 +255,8 @@ clv_status clvi_choose_few(clvi_space *space, int most, clvi_candidate few[], in
     for (int i = 0; i < *count; i++) {
         few[i] = clvi_space_candidate(space, found[i].item.codes[0]);
         few[i].seconds = found[i].seconds;
-        few[i].panels = found[i].panels;
     }
+    CLVI_TRY(set_panels(space, *count, found, few));
     CLVI_TRY(fill_memory(p, *count, few));
 done:
     free(items);
