@@ -256,16 +256,14 @@ done:
     return status;
 }
 
-/* Keeps j <= i (keep_lower) or j >= i of a result. */
-static void keep_triangle(clv_matrix *matrix, bool keep_lower)
+/* R[i,j] := 0 for j < i. */
+static void clear_lower(clv_matrix *R)
 {
-    clv_block b = clv_matrix_block(matrix);
-    clv_dtype dtype = clv_matrix_spec(matrix).dtype;
+    clv_block b = clv_matrix_block(R);
+    clv_dtype dtype = clv_matrix_spec(R).dtype;
     for (int64_t i = 0; i < b.m; i++) {
-        int64_t diagonal = b.row0 + i - b.col0; /* its column in the block */
-        int64_t begin = keep_lower ? larger(diagonal + 1, 0) : 0;
-        int64_t end = keep_lower ? b.n : smaller(diagonal, b.n);
-        if (begin < end) clvi_fill(dtype, end - begin, 0, clvi_at(b, dtype, i, begin));
+        int64_t end = smaller(b.row0 + i - b.col0, b.n); /* the diagonal's column in the block */
+        if (end > 0) clvi_fill(dtype, end, 0, clvi_at(b, dtype, i, 0));
     }
 }
 
@@ -280,7 +278,7 @@ clv_status clv_cholesky(const clv_matrix *A, clv_matrix *L)
     CLVI_TRY(open_job(&j, "clv_cholesky", A, true, (result[2]){{"L", L, n, n}}));
     CLVI_TRY(check_counts(&j, (count[]){{0}}));
     if (n == 0) goto done;
-    CLVI_TRY(deal_out(&j, A, true));
+    CLVI_TRY(deal_out(&j, A, true)); /* zero above the diagonal, and left so */
     CLVI_TRY(plan_result(&j, FIRST, n, n, true, L));
     CLVI_TRY(clv_grid_barrier(j.grid));
     if (is_member(&j)) info = clvi_ppotrf(j.dtype, n, j.parts[A_PART]->operand);
@@ -290,7 +288,6 @@ clv_status clv_cholesky(const clv_matrix *A, clv_matrix *L)
                "%d that is not positive",
                info);
     CLVI_TRY(clv_cyclic_to(j.plans[FIRST], j.parts[FIRST], L));
-    keep_triangle(L, true);
 done:
     close_job(&j);
     return status;
@@ -314,7 +311,7 @@ clv_status clv_qr(const clv_matrix *A, clv_matrix *Q, clv_matrix *R)
     if (is_member(&j)) info = clvi_pgeqrf(j.dtype, m, n, part, j.work[1], j.work[0], lwork);
     CLVI_TRY(agree_info(&j, &info));
     CLVI_TRY(clv_cyclic_to(j.plans[SECOND], j.parts[SECOND], R)); /* R, and reflectors below it */
-    keep_triangle(R, false);
+    clear_lower(R);
     CLVI_TRY(clv_grid_barrier(j.grid));
     part = j.parts[FIRST]->operand;
     if (is_member(&j)) info = clvi_porgqr(j.dtype, m, k, k, part, j.work[1], j.work[0], lwork);

@@ -510,7 +510,7 @@ static void failing_memory(void)
     definite(20, CLV_F64, 1, A0);
     put(A, A0);
     for (int f = 0; f < 4; f++)
-        for (int victim = 0; victim<check_size(); victim += check_size()> 3 ? 3 : 1) {
+        for (int victim = check_size() - 1; victim >= 0; victim -= check_size() == 2 ? 1 : 8) {
             int64_t live = clvi_alloc_live();
             clv_status status = CLV_ENOMEM;
             int nth = 0;
