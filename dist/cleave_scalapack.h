@@ -112,8 +112,8 @@ CLV_API clv_status clv_cyclic_to(clv_cyclic_plan *plan, const clv_cyclic *cyclic
 /* Frees it and sets *plan to NULL; NULL is fine. Local. */
 CLV_API void clv_cyclic_plan_destroy(clv_cyclic_plan **plan);
 
-/* Bytes this process receives in clv_cyclic_from and in clv_cyclic_to, and bytes of workspace
- * (without what the move that adds up pending sums may have). Local. */
+/* Bytes this process receives in clv_cyclic_from and in clv_cyclic_to, and bytes of workspace.
+ * Local. */
 CLV_API uint64_t clv_cyclic_from_bytes(const clv_cyclic_plan *plan);
 CLV_API uint64_t clv_cyclic_to_bytes(const clv_cyclic_plan *plan);
 CLV_API uint64_t clv_cyclic_plan_memory(const clv_cyclic_plan *plan);

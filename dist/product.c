@@ -366,9 +366,13 @@ void clvi_product_explain(const clvi_product *product, clv_plan *plan)
         if (!clvi_spec_equal(p->given[i], c->specs[i]) && !c->lent[i])
             clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
                                stored(p, i, c->specs[i]));
+    char panels[32] = "";
+    if (c->panels > 1)
+        snprintf(panels, sizeof panels, ", in %d panels of %c", c->panels, "mnk"[product->along]);
     clvi_plan_add_step(plan, (clvi_volume){0},
                        clvi_cost_product(&p->options->machine, p->dtype, product->local.m,
                                          product->local.n, product->k.end - product->k.begin),
-                       "%-14s C[%s] = op(A)[%s] op(B)[%s]", "multiply", text[C], text[A], text[B]);
+                       "%-14s C[%s] = op(A)[%s] op(B)[%s]%s", "multiply", text[C], text[A], text[B],
+                       panels);
     if (product->out) clvi_plan_add_move(plan, "C", c->specs[C], p->given[C]);
 }

@@ -283,7 +283,7 @@ uint64_t clv_cyclic_plan_memory(const clv_cyclic_plan *plan)
     uint64_t bytes = plan->bytes;
     if (!plan->sum) return bytes;
     clv_block block = clv_matrix_block(plan->summed);
-    return bytes + (uint64_t)(block.m * block.n) * plan->element;
+    return bytes + (uint64_t)(block.m * block.n) * plan->element + clv_plan_memory(plan->sum);
 }
 
 /* ---- Copying ---- */
