@@ -116,7 +116,7 @@ static clv_status build(attention *l, clv_params *params, const char *name,
     l->head.ld = clv_matrix_block(l->Z).ld;
     l->head.ldo = clv_matrix_block(l->O).ld;
     status = l->head.work ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, bytes);
-    if (status == CLV_OK && l->head.reproducible) status = clvi_gemm_reserve();
+    if (status == CLV_OK) status = clvi_gemm_reserve();
     CLVI_TRY(clv_grid_agree(grid, status));
 done:
     return status;
@@ -133,10 +133,7 @@ clv_status clv_attention_create(clv_params *params, const char *name,
     clv_spec x = clvi_residual_spec(shape);
     CLVI_TRY(clvi_layer_create(grid, sizeof(attention), &type, x, x, layer));
     attention *l = (attention *)*layer;
-    l->head = (clvi_attention){.dtype = x.dtype,
-                               .reproducible = clv_grid_leaves(grid) > 0,
-                               .T = shape->context,
-                               .d = shape->width / heads};
+    l->head = (clvi_attention){.dtype = x.dtype, .T = shape->context, .d = shape->width / heads};
     CLVI_TRY(build(l, params, name, shape, out_std));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);

@@ -143,11 +143,11 @@ clv_status clvi_linear_create_part(clv_params *params, const char *name, const c
 /* ---- attention_core.c: serial ------------------------------------------------ */
 
 /* One head of one sequence, T tokens, d features. q, k, v, dq, dk, dv, o, do: T x d inside
- * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. reproducible: the same
- * bits whatever the leading dimensions and threads. work: clvi_attention_work elements of dtype. */
+ * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. The same bits whatever
+ * the leading dimensions and threads. After clvi_gemm_reserve. work: clvi_attention_work elements
+ * of dtype. */
 typedef struct {
     clv_dtype dtype;
-    bool reproducible;
     int64_t T, d, ld, ldo;
     void *work;
 } clvi_attention;

@@ -119,6 +119,27 @@ check "a progress line" holds '^step 4/4  loss [0-9.]*  [0-9,]* tokens/s  [0-9:]
 good "resume on another grid" 4 train --grid row=2,col=2 --data text --resume run --steps 6 --json
 check "resume: begins after the newest" holds '"step": 5,'
 check "resume: saves where it came from" [ -f run/step-00000006.h5 ]
+# Every digit of the losses and norms, on one process and on four, and after a resume without the
+# option.
+numbers() { sed -n 's/.*"step": \([0-9]*\), "loss": \([^,]*\),.*"grad_norm": \([^}]*\)}.*/\1 \2 \3/p' "$1"; }
+# shellcheck disable=SC2086
+good "train --reproducible" 1 train --data text --steps 4 $tiny --reproducible --save same --save-every 2 --json
+numbers out >one
+check "reproducible: says so" holds '"reproducible": true'
+check "reproducible: four steps" [ "$(wc -l <one)" = 4 ]
+# shellcheck disable=SC2086
+good "train --reproducible on four" 4 train --grid row=2,col=2 --data text --steps 4 $tiny --reproducible --json
+numbers out >four
+check "reproducible: the same digits on four" cmp one four
+good "resume a reproducible run" 2 train --grid col=2 --data text --resume same/step-00000002.h5 --steps 4 --save again --json
+numbers out >two
+check "reproducible: the same digits after a resume" [ "$(tail -n 2 one)" = "$(cat two)" ]
+for ranks in 1 2; do
+    good "eval --reproducible on $ranks" $ranks eval --load same --data text --reproducible --json
+    sed 's/, "file".*//' out >"eval$ranks"
+done
+check "reproducible: the same loss on two" cmp eval1 eval2
+
 good "resume a run that is done" 1 train --data text --resume run --steps 6 --json
 check "resume: says that nothing is to do" holds '"nothing_to_do", "saved_step": 6, "steps": 6, "file": "run/'
 # shellcheck disable=SC2086
@@ -203,6 +224,10 @@ bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 
 # ---- Bad grids, sizes and data ----
 
+bad 1 'powers of two, found row=3' 3 train --grid row=3 --data text --reproducible
+bad 1 'powers of two, found col=3' 3 train --grid col=3 --data text --resume same --steps 9 --json
+bad 1 'powers of two, found col=3' 3 eval --load run --data text --reproducible --json
+bad 1 'powers of two, found col=3' 3 generate --load run --prompt a --reproducible --json
 bad 1 'diagonal' 2 train --grid diagonal=2 --data text --json
 bad 1 'product.*3.*expected.*2' 2 train --grid row=3,col=1 --data text --json
 bad 1 'expected NAME=SIZE' 2 train --grid row --data text
