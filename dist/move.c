@@ -145,7 +145,7 @@ clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_orde
     move->dtype = dst.dtype;
     move->nexchanges = clvi_move_routes(grid, src, dst, routes);
     move->kept = clvi_route_target(grid, &routes[move->nexchanges - 1], rank);
-    if (move->nexchanges == 2 && both_add(grid, routes)) {
+    if (move->nexchanges == 2 && !options.in_parts && both_add(grid, routes)) {
         routes[0].dst = routes[1].dst;
         move->nexchanges = 1;
     }

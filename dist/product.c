@@ -173,7 +173,8 @@ static clv_status draw(clvi_product *product)
     if (!clvi_spec_equal(p->given[C], c->specs[C]))
         CLVI_TRY(clvi_move_create(
             p->grid, c->specs[C], p->given[C], c->k,
-            (clvi_exchange_options){.accumulate = true, .lent = true, .staged_dst = p->staged[C]},
+            (clvi_exchange_options){
+                .accumulate = true, .lent = true, .in_parts = true, .staged_dst = p->staged[C]},
             &product->out));
     CLVI_TRY(draw_parts(product));
     draw_leaves(product);
