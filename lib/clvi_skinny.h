@@ -18,6 +18,22 @@ typedef void clvi_skinny_panel(int64_t m, int64_t k, const void *a, int64_t lda,
 /* That of a dtype for this processor. */
 clvi_skinny_panel *clvi_skinny_panel_kernel(clv_dtype dtype);
 
+/* ---- skinny_stream.c: B while it arrives from memory ---------------------- */
+
+enum { CLVI_SKINNY_DEPTH = 4 }; /* rows of B at a time */
+
+typedef struct {
+    /* c[m,n] += a[m,depth] b[depth,n] in ascending order, every step one fused multiply-add; depth
+     * is CLVI_SKINNY_DEPTH or 1, rows of a are CLVI_SKINNY_DEPTH apart. */
+    void (*rows)(int depth, int64_t m, int64_t n, const void *a, const void *b, int64_t ldb,
+                 void *c, int64_t ldc);
+    /* c[m,n] += a[m,k] B[n,k]^T, in an order that depends on the processor. */
+    void (*dots)(int64_t m, int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
+                 int64_t ldb, void *c, int64_t ldc);
+} clvi_skinny_streams;
+/* Those of a stored type for this processor; a and c are f32 for bf16. */
+const clvi_skinny_streams *clvi_skinny_streams_for(clv_dtype stored);
+
 /* ---- skinny_kernel.c: B as it comes from memory --------------------------- */
 
 /* c[i*ldc + j] += a[i*lda + l] op(B)[l, j] for i < m, j < n, in ascending l < k, every step one

@@ -13,6 +13,7 @@ libcleave_internal_la_SOURCES += \
 	lib/norm.inc \
 	lib/pointwise.inc \
 	lib/skinny.inc \
+	lib/skinny_stream.inc \
 	lib/skinny_tile.inc \
 	lib/softmax.inc \
 	lib/terms.inc \
@@ -29,6 +30,7 @@ libcleave_internal_la_SOURCES += \
 	lib/random.c \
 	lib/skinny.c \
 	lib/skinny_kernel.c \
+	lib/skinny_stream.c \
 	lib/skinny_tile.c \
 	lib/softmax.c \
 	lib/status.c \

@@ -16,7 +16,7 @@ enum {
     SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
     LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
     LINE = 16,              /* columns that threads do not share                           */
-    NARROW = 16,            /* columns of a block whose columns are stored as rows         */
+    NARROW = 48,            /* columns of a block whose columns are stored as rows         */
     POLL_AFTER = 256 * 1024 /* elements of B                                               */
 };
 
@@ -30,7 +30,9 @@ typedef struct {
     int64_t ld;       /* elements from one row of sums to the next         */
     const char *A;    /* op(A) if all of it is at hand, or NULL            */
     int64_t lda;      /* elements from one row of what is at hand to the next */
+    int64_t chunk;    /* elements of k in one sum                          */
     int64_t unpolled; /* elements of B since the last poll                 */
+    bool dots;        /* vectors along k                                   */
     bool polls;
     char a[ROOM] __attribute__((aligned(64))); /* all of op(A), or a chunk */
     char sums[SUMS] __attribute__((aligned(64)));
@@ -95,6 +97,15 @@ static int64_t odd_lines(int64_t elements)
     return (elements + LINE - 1) / LINE * LINE | LINE;
 }
 
+/* The order of a sum of vectors along k is free, so its chunks are as long as there is room. */
+static void choose_chunk(worker *w)
+{
+    const clvi_product_args *p = w->args;
+    int64_t room = ROOM / (p->m * (int64_t)w->size) / LINE * LINE - LINE;
+    w->dots = p->B.trans && p->nleaves == 0;
+    w->chunk = !w->dots ? CHUNK : room < p->k ? room : p->k;
+}
+
 /* One row of op(A) is used where it lies, several are gathered: at once if there is room. */
 static void bring_a(worker *w)
 {
@@ -107,7 +118,7 @@ static void bring_a(worker *w)
         gather(w, (range){0, p->k});
         w->A = w->a;
     } else {
-        w->lda = odd_lines(CHUNK);
+        w->lda = odd_lines(w->chunk);
     }
 }
 
@@ -135,10 +146,15 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
             range rows = tile_rows(&p->B, tile);
             range j = intersection(tile_columns(&p->B, tile), columns);
             if (j.begin >= j.end || l < rows.begin || l >= rows.end) continue;
-            clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
-                               a + (size_t)(l - k.begin) * w->size, lda,
-                               element(&p->B, tile, l, j.begin), tile->ld,
-                               c + (size_t)(j.begin - columns.begin) * w->size, w->ld);
+            const char *x = a + (size_t)(l - k.begin) * w->size;
+            const char *b = element(&p->B, tile, l, j.begin);
+            char *to = c + (size_t)(j.begin - columns.begin) * w->size;
+            if (w->dots)
+                clvi_skinny_streams_for(p->B.dtype)
+                    ->dots(p->m, cut - l, j.end - j.begin, x, lda, b, tile->ld, to, w->ld);
+            else
+                clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
+                                   x, lda, b, tile->ld, to, w->ld);
         }
     }
 }
@@ -177,13 +193,14 @@ static void add_slot(worker *w, int i)
 /* Slot i := the leaf k of the columns. */
 static void sum_leaf(worker *w, range k, range columns, int i)
 {
-    sum_chunk(w, intersection(k, (range){k.begin, k.begin + CHUNK}), columns, slot(w, i));
-    for (int64_t l = k.begin + CHUNK; l < k.end; l += CHUNK) {
-        sum_chunk(w, intersection(k, (range){l, l + CHUNK}), columns, slot(w, i + 1));
+    int64_t chunk = w->chunk;
+    sum_chunk(w, intersection(k, (range){k.begin, k.begin + chunk}), columns, slot(w, i));
+    for (int64_t l = k.begin + chunk; l < k.end; l += chunk) {
+        poll(w, chunk * (columns.end - columns.begin));
+        sum_chunk(w, intersection(k, (range){l, l + chunk}), columns, slot(w, i + 1));
         add_slot(w, i + 1);
-        poll(w, CHUNK * (columns.end - columns.begin));
     }
-    poll(w, CHUNK * (columns.end - columns.begin));
+    poll(w, chunk * (columns.end - columns.begin));
 }
 
 /* C := alpha sum + beta C in the columns of a block. */
@@ -235,6 +252,7 @@ static void share(const clvi_product_args *p, int thread, int threads)
     w.size = clv_dtype_size(p->dtype);
     w.polls = p->poll && thread == 0;
     w.unpolled = 0;
+    choose_chunk(&w);
     bring_a(&w);
     w.width = block_width(&w);
     if (w.width > mine.end - mine.begin) w.width = mine.end - mine.begin;

@@ -3,16 +3,15 @@
  * skinny_kernel.c: the loops of skinny.c: a few rows times B as it comes from memory.
  *
  * B stored by rows is used where it lies, by columns it is transposed through a small buffer in the
- * first cache. A processor without fused multiply-adds calls libm for each of them: the same bits,
- * slowly.
+ * first cache.
  */
 #include "clvi_skinny.h"
 #include "clvi_vector.h"
 
 enum {
     PANEL = CLVI_SKINNY_PANEL,
-    DEEP = 32,  /* rows of a panel                                                */
-    STRIP = 512 /* columns of four rows of B that stay in the first cache         */
+    DEPTH = CLVI_SKINNY_DEPTH,
+    DEEP = 32 /* rows of a panel */
 };
 
 /* ---- Tiles transposed in registers --------------------------------------- */
@@ -87,34 +86,34 @@ CLVI_INLINE float widened(uint16_t x)
 }
 
 #define WIDENED(x) (x)
-#define FUSED __builtin_fmaf
 #define REAL_TYPE CLV_F32
+#define STORED_TYPE CLV_F32
 #define real float
 #define stored float
 #define NAME(f) f##_f32
 #include "skinny.inc"
 #undef REAL_TYPE
+#undef STORED_TYPE
 #undef real
 #undef stored
 #undef NAME
 
-#undef FUSED
-#define FUSED __builtin_fma
 #define REAL_TYPE CLV_F64
+#define STORED_TYPE CLV_F64
 #define real double
 #define stored double
 #define NAME(f) f##_f64
 #include "skinny.inc"
 #undef WIDENED
 #undef REAL_TYPE
+#undef STORED_TYPE
 #undef real
 #undef stored
 #undef NAME
 
-#undef FUSED
-#define FUSED __builtin_fmaf
 #define WIDENED widened
 #define REAL_TYPE CLV_F32
+#define STORED_TYPE CLV_BF16
 #define real float
 #define stored uint16_t
 #define NAME(f) f##_bf16

@@ -91,8 +91,8 @@ static double blis(const weights *w, bool trans, int64_t m)
 {
     double begin = omp_get_wtime();
     for (int i = 0; i < w->count; i++)
-        clvi_gemm(CLV_F32, false, trans, m, w->n, w->k, 1, w->A, w->k, w->B + i * w->k * w->n,
-                  trans ? w->k : w->n, 0, w->C, w->n);
+        clv_blas_gemm(CLV_F32, false, trans, m, w->n, w->k, w->A, w->k, w->B + i * w->k * w->n,
+                      trans ? w->k : w->n, w->C, w->n);
     return omp_get_wtime() - begin;
 }
 
