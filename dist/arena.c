@@ -4,8 +4,8 @@
  *
  * First fit over the extents in order; there are few of them, and nothing is allocated in a step.
  * Pages are committed before they are used, so that a full machine is an error and not a SIGBUS,
- * and those of a large block are given back when it is freed. What does not fit is private memory:
- * slower to move, never wrong.
+ * and those of a large block are given back when it is freed. What does not fit is refused: a block
+ * that neighbours expect to read and cannot would fail in the middle of a move.
  */
 #include "clvi_node.h"
 
@@ -151,13 +151,14 @@ bool clvi_is_shared(const clv_grid *grid, const void *memory)
 void *clvi_shared_alloc(clv_grid *grid, size_t bytes)
 {
     clvi_node *node = clvi_grid_node(grid);
-    if (!node || !node->base || bytes > node->bytes) return clvi_alloc(bytes);
+    if (!node || !node->base) return clvi_alloc(bytes);
+    if (bytes > node->bytes) return NULL;
     if (!clvi_alloc_count()) return NULL;
     size_t begin =
         find_place(node, round_up(bytes ? bytes : 1, LINE), bytes >= HUGE_FROM ? HUGE_PAGE : LINE);
     if (begin == 0) {
         clvi_free_count();
-        return clvi_alloc(bytes);
+        return NULL;
     }
     return memset(node->base + begin, 0, bytes);
 }
@@ -171,4 +172,10 @@ void clvi_shared_free(clv_grid *grid, void *memory)
     clvi_node *node = clvi_grid_node(grid);
     release(node, (size_t)((char *)memory - node->base));
     clvi_free_count();
+}
+
+const char *clvi_shared_what(const clv_grid *grid)
+{
+    const clvi_node *node = clvi_grid_node(grid);
+    return node && node->base ? " of shared memory (CLEAVE_SHARED_MEMORY=0 does without)" : "";
 }

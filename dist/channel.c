@@ -11,13 +11,6 @@
  */
 #include "clvi_node.h"
 
-static inline void pause(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#endif
-}
-
 /* A number that another process writes, and what it must reach. */
 typedef struct {
     const _Atomic uint64_t *number;
@@ -35,7 +28,7 @@ static clv_status await(const _Atomic uint64_t *number, uint64_t least)
     awaited a = {number, least};
     for (int spins = clvi_wait_spins(); spins > 0; spins--) {
         if (reached(&a)) return CLV_OK;
-        pause();
+        clvi_pause();
     }
     return clvi_wait_until(reached, &a);
 }

@@ -58,7 +58,7 @@ static uint64_t memory_of(const clvi_problem *p, const clvi_candidate *c, int pa
 }
 
 /* The least number of panels with which a candidate fits; infinite if even the most do not. More
- * panels never need more memory. */
+ * panels need less memory, but for the rounding of pieces (see fit). */
 static double least_panels(const clvi_problem *p, const clvi_candidate *c, uint64_t cap)
 {
     if (memory_of(p, c, 1) <= cap) return 1;
@@ -210,9 +210,29 @@ static double wanted_panels(clvi_space *space, clvi_code code)
     }
     if (net.net == 0) return 1;
     double added = clvi_space_panel(space, code);
-    double most = (double)clv_spec_block(p->grid, c.specs[CLVI_A], rank).n / THINNEST;
+    clv_block a = clv_spec_block(p->grid, c.specs[CLVI_A], rank);
+    clv_block b = clv_spec_block(p->grid, c.specs[CLVI_B], rank);
+    double thin = clv_grid_leaves(p->grid) ? fmin((double)a.m, (double)b.n) : (double)a.n;
+    double most = thin / THINNEST;
     double panels = sqrt(clvi_cost_messages(&p->options->machine, net) / fmax(added, 1e-9));
     return floor(fmax(1, fmin(fmin(panels, most), CLVI_PANELS)));
+}
+
+/* Pieces are rounded up to cache lines, so that more panels can need a little more than fewer: the
+ * next number with which every process keeps to the memory. Collective. */
+static clv_status fit(const clvi_problem *p, clvi_candidate *c)
+{
+    clv_status status = CLV_OK;
+    double over = p->options->memory > 0;
+    while (over && status == CLV_OK) {
+        over = clvi_product_memory(p, c) > p->options->memory;
+        status = clv_grid_reduce(p->grid, CLV_MAX, 1, &over);
+        if (!over || status != CLV_OK) break;
+        if (++c->panels > CLVI_PANELS)
+            return clvi_fail(CLV_ENOMEM, "product: no number of panels fits into %llu bytes",
+                             (unsigned long long)p->options->memory);
+    }
+    return status;
 }
 
 /* The number of panels: what the memory asks for, and more where they hide what travels.
@@ -223,7 +243,10 @@ static clv_status set_panels(clvi_space *space, int count, const clvi_found foun
     double panels[CLVI_FEW];
     for (int i = 0; i < count; i++) panels[i] = wanted_panels(space, found[i].item.codes[0]);
     clv_status status = clv_grid_reduce(clvi_space_problem(space)->grid, CLV_MAX, count, panels);
-    for (int i = 0; i < count; i++) few[i].panels = (int)fmax(panels[i], (double)found[i].panels);
+    for (int i = 0; i < count && status == CLV_OK; i++) {
+        few[i].panels = (int)fmax(panels[i], (double)found[i].panels);
+        status = fit(clvi_space_problem(space), &few[i]);
+    }
     return status;
 }
 

@@ -56,6 +56,12 @@ typedef struct {
     int64_t begin, end; /* half open */
 } clvi_range;
 
+/* Units of an extent, the last of which may be cut short. Local, whatever their size. */
+static inline int64_t clvi_units(int64_t extent, int64_t unit)
+{
+    return extent / unit + (extent % unit != 0);
+}
+
 /* Part `index` of `parts` of the units [0, units): cut by parts' prime factors, smallest first. */
 clvi_range clvi_split(int64_t units, int parts, int index);
 
@@ -123,10 +129,12 @@ bool clvi_grid_same_node(const clv_grid *grid, int a, int b); /* of any two rank
 /* ---- arena.c: memory that the processes of a node can read -------------------- */
 
 /* bytes of zeroed memory, every page touched, from the part of shared memory that this process
- * owns; private memory where that has no room. NULL if there is neither. Free with
+ * owns; on a grid that shares none, private memory. NULL if there is no room. Free with
  * clvi_shared_free; NULL is fine there. Local. */
 void *clvi_shared_alloc(clv_grid *grid, size_t bytes);
 void clvi_shared_free(clv_grid *grid, void *memory);
+/* What to say after "N bytes" where there was none: of which memory, and what helps. */
+const char *clvi_shared_what(const clv_grid *grid);
 /* Whether neighbours can read it. Local. */
 bool clvi_is_shared(const clv_grid *grid, const void *memory);
 

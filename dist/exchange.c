@@ -133,8 +133,8 @@ static clv_status reserve_stage(clvi_exchange *x)
         x->stage = NULL;
     }
     if (x->stage) return CLV_OK;
-    return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes of shared memory for a move",
-                     clv_grid_rank(x->grid), bytes);
+    return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes%s for a move", clv_grid_rank(x->grid), bytes,
+                     clvi_shared_what(x->grid));
 }
 
 /* MPI counts rows, columns and strides of a message with ints. */
@@ -400,8 +400,11 @@ done:
 static clv_status report(const clvi_exchange *x)
 {
     if (!x->failed) return CLV_OK;
-    return clvi_fail(CLV_ENOMEM, "rank %d: a move: no shared memory here or at a neighbour",
-                     clv_grid_rank(x->grid));
+    return clvi_fail(
+        CLV_ENOMEM,
+        "rank %d: a move: no shared memory here or at a neighbour for a copy of what lies in "
+        "the program's own (CLEAVE_SHARED_MEMORY=0 does without)",
+        clv_grid_rank(x->grid));
 }
 
 clv_status clvi_exchange_finish(clvi_exchange *x, double alpha, clv_block src, double beta,

@@ -123,9 +123,9 @@ static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, i
         if (!wrap) {
             block->data = matrix->owned = clvi_shared_alloc(grid, bytes);
             if (!matrix->owned)
-                status =
-                    clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes for a %lld x %lld block",
-                              clv_grid_rank(grid), bytes, (long long)block->m, (long long)block->n);
+                status = clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes%s for a %lld x %lld block",
+                                   clv_grid_rank(grid), bytes, clvi_shared_what(grid),
+                                   (long long)block->m, (long long)block->n);
         } else if (ld < block->n || ld > INT32_MAX || (!data && bytes > 0)) {
             status = clvi_fail(
                 CLV_EARG, "rank %d: expected memory with %lld <= ld < 2^31, found %s, %lld",

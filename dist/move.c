@@ -45,7 +45,7 @@ static int64_t parts(const clv_grid *grid, clv_order list)
  * else by columns. */
 static void cut_further(const clv_grid *grid, clv_spec *spec, clv_axes axes)
 {
-    int64_t unit = spec->m_unit > 0 ? spec->m_unit : 1, units = (spec->m + unit - 1) / unit;
+    int64_t unit = spec->m_unit > 0 ? spec->m_unit : 1, units = clvi_units(spec->m, unit);
     for (int axis = 0; axis < clv_grid_naxes(grid); axis++) {
         if (!(axes >> axis & 1)) continue;
         clv_order rows = clv_order_append(spec->layout.rows, axis);
@@ -249,14 +249,13 @@ clv_status clvi_move_give(clvi_move *move, int i, clv_block src)
 clv_status clvi_move_finish(clvi_move *move, double alpha, clv_block src, double beta,
                             clv_block dst)
 {
-    clv_status status;
     clv_block part = middle_of(move, dst);
-    CLVI_TRY(clvi_exchange_finish(move->exchanges[0], alpha, src, beta, part));
-    if (move->nexchanges == 2)
-        CLVI_TRY(clvi_exchange_execute(move->exchanges[1], 1, part, 0,
-                                       clvi_block_view(dst, move->dtype, move->kept)));
-done:
-    return status;
+    clv_status status = clvi_exchange_finish(move->exchanges[0], alpha, src, beta, part);
+    if (move->nexchanges == 1) return status;
+    /* After a failure too: others count on the second. */
+    clv_status second = clvi_exchange_execute(move->exchanges[1], 1, part, 0,
+                                              clvi_block_view(dst, move->dtype, move->kept));
+    return status == CLV_OK ? second : status;
 }
 
 clv_status clvi_move_execute(clvi_move *move, double alpha, clv_block src, double beta,

@@ -49,7 +49,7 @@ static size_t segment_bytes(int hosted)
     struct rlimit space, file;
     size_t bytes = least(largest_segment, all_segments / (size_t)hosted);
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
-        bytes = least(bytes, space.rlim_cur / 4 / (rlim_t)hosted);
+        bytes = 0; /* what is mapped of others counts too: room would end early */
     if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY)
         bytes = least(bytes, file.rlim_cur); /* past it ftruncate is a signal */
     if (limit && *limit) bytes = least(bytes, strtoull(limit, NULL, 10));

@@ -158,7 +158,7 @@ clv_status clvi_supply_begin(clvi_supply *s, clv_block src)
 
 clv_status clvi_supply_panel(clvi_supply *s, int panel, clv_block src, clvi_operand *operand)
 {
-    clv_status status = CLV_OK;
+    clv_status status = CLV_OK, next = CLV_OK;
     operand->tiles = s->tiles;
     operand->ntiles = 1;
     switch (s->way) {
@@ -172,12 +172,11 @@ clv_status clvi_supply_panel(clvi_supply *s, int panel, clv_block src, clvi_oper
         s->tiles[0] = whole_tile(s->lender->block);
         break;
     case TILES:
-        if (panel < s->npanels) CLVI_TRY(clvi_exchange_tiles(s->panels[panel], src, s->tiles));
-        if (panel + 1 < s->npanels) CLVI_TRY(clvi_exchange_show(s->panels[panel + 1], src));
+        if (panel < s->npanels) status = clvi_exchange_tiles(s->panels[panel], src, s->tiles);
+        if (panel + 1 < s->npanels) next = clvi_exchange_show(s->panels[panel + 1], src);
         operand->ntiles = clvi_exchange_ntiles(s->panels[panel < s->npanels ? panel : 0]);
     }
-done:
-    return status;
+    return status == CLV_OK ? next : status;
 }
 
 clv_status clvi_supply_end(clvi_supply *s, int panel, int panels)

@@ -35,6 +35,9 @@ struct clvi_product {
     int64_t edges[CLV_MAX_LEAVES + 1];
     void *space;
     uint64_t memory;
+    clvi_product *makers[2]; /* of A and B, where they are lent              */
+    int readers;             /* products that read what this one has moved   */
+    bool dropped;            /* destroyed, but for what they read            */
 };
 
 static clv_spec stored(const problem *p, int operand, clv_spec spec)
@@ -150,7 +153,7 @@ static void draw_leaves(clvi_product *product)
     product->nleaves = leaves / parts;
     for (int i = 0; i <= product->nleaves; i++) {
         int leaf = place * product->nleaves + i;
-        int64_t units = (k + unit - 1) / unit;
+        int64_t units = clvi_units(k, unit);
         int64_t edge = leaf < leaves ? clvi_split(units, leaves, leaf).begin * unit : k;
         product->edges[i] = (edge < k ? edge : k) - product->k.begin;
     }
@@ -202,8 +205,9 @@ static clv_status equip(clvi_product *product)
     product->memory = memory_of(product);
     char *at = product->space = clvi_shared_alloc(product->of.grid, product->memory);
     if (!at)
-        return clvi_fail(CLV_ENOMEM, "rank %d: %llu bytes of workspace for a product",
-                         clv_grid_rank(product->of.grid), (unsigned long long)product->memory);
+        return clvi_fail(CLV_ENOMEM, "rank %d: %llu bytes%s for the workspace of a product",
+                         clv_grid_rank(product->of.grid), (unsigned long long)product->memory,
+                         clvi_shared_what(product->of.grid));
     for (int i = A; i <= B; i++) {
         clvi_supply_lend(product->in[i], at);
         at += clvi_supply_memory(product->in[i]);
@@ -253,19 +257,28 @@ clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate
 
 bool clvi_product_lend(clvi_product *maker, int made, clvi_product *reader, int operand)
 {
-    return clvi_supply_borrow(reader->in[operand], maker->in[made]);
+    if (!clvi_supply_borrow(reader->in[operand], maker->in[made])) return false;
+    reader->makers[operand] = maker;
+    maker->readers++;
+    return true;
 }
 
 void clvi_product_destroy(clvi_product **product)
 {
     clvi_product *p = *product;
+    *product = NULL;
     if (!p) return;
+    p->dropped = true;
+    if (p->readers > 0) return;
     for (int i = A; i <= B; i++) clvi_supply_destroy(&p->in[i]);
     clvi_move_destroy(&p->out);
     clvi_shared_free(p->of.grid, p->space);
     free(p->parts);
+    for (int i = A; i <= B; i++) {
+        clvi_product *maker = p->makers[i];
+        if (maker && --maker->readers == 0 && maker->dropped) clvi_product_destroy(&maker);
+    }
     free(p);
-    *product = NULL;
 }
 
 /* ---- Executing ---- */
@@ -321,10 +334,28 @@ static void poke(void *context)
     clvi_wait_poke();
 }
 
+/* C := beta C, which needs no product and nothing of others. */
+static void scale(clv_dtype dtype, clv_block c, double beta)
+{
+    for (int64_t i = 0; i < c.m && beta != 1; i++) {
+        void *row = clvi_at(c, dtype, i, 0);
+        if (beta == 0)
+            clvi_fill(dtype, c.n, 0, row);
+        else
+            clvi_axpby(dtype, c.n, beta, row, 0, row);
+    }
+}
+
+/* The first failure counts; what follows is done all the same, as others wait for it. */
+static void note(clv_status *first, clv_status now)
+{
+    if (*first == CLV_OK) *first = now;
+}
+
 clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a, clv_block b,
                                 double beta, clv_block c)
 {
-    clv_status status;
+    clv_status status = CLV_OK;
     const problem *p = &product->of;
     int panels = product->chosen.panels;
     clv_block to = product->out ? product->local : c;
@@ -334,22 +365,26 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
                               .nleaves = product->nleaves,
                               .edges = product->edges,
                               .poll = poke};
-    CLVI_TRY(clvi_supply_begin(product->in[A], a));
-    CLVI_TRY(clvi_supply_begin(product->in[B], b));
-    if (product->out) CLVI_TRY(clvi_move_begin(product->out, beta, c));
-    for (int panel = 0; panel < panels; panel++) {
-        CLVI_TRY(clvi_supply_panel(product->in[A], panel, a, &args.A));
-        CLVI_TRY(clvi_supply_panel(product->in[B], panel, b, &args.B));
-        for (int i = 0; i < product->nparts; i++) {
-            multiply(product, &args, product->parts[i], panel, product->out ? alpha != 0 : alpha,
-                     product->out ? 0 : beta, to);
-            if (product->out && panel == panels - 1) CLVI_TRY(give(product, product->parts[i]));
-        }
-        for (int i = A; i <= B; i++) CLVI_TRY(clvi_supply_end(product->in[i], panel, panels));
+    if (alpha == 0) {
+        scale(p->dtype, c, beta);
+        return CLV_OK;
     }
-    /* With alpha 0 the terms are zeros of one sign, not products times 0. */
-    if (product->out) CLVI_TRY(clvi_move_finish(product->out, alpha != 0 ? alpha : 1, to, beta, c));
-done:
+    note(&status, clvi_supply_begin(product->in[A], a));
+    note(&status, clvi_supply_begin(product->in[B], b));
+    if (product->out) note(&status, clvi_move_begin(product->out, beta, c));
+    for (int panel = 0; panel < panels; panel++) {
+        note(&status, clvi_supply_panel(product->in[A], panel, a, &args.A));
+        note(&status, clvi_supply_panel(product->in[B], panel, b, &args.B));
+        for (int i = 0; i < product->nparts; i++) {
+            if (status == CLV_OK)
+                multiply(product, &args, product->parts[i], panel, product->out ? 1 : alpha,
+                         product->out ? 0 : beta, to);
+            if (product->out && panel == panels - 1)
+                note(&status, give(product, product->parts[i]));
+        }
+        for (int i = A; i <= B; i++) note(&status, clvi_supply_end(product->in[i], panel, panels));
+    }
+    if (product->out) note(&status, clvi_move_finish(product->out, alpha, to, beta, c));
     return status;
 }
 

@@ -32,7 +32,7 @@ clvi_range clvi_split(int64_t units, int parts, int index)
 clvi_range clvi_split_axes(const clv_grid *grid, int64_t extent, int64_t unit, clv_order list,
                            const int coords[])
 {
-    clvi_range range = {0, (extent + unit - 1) / unit};
+    clvi_range range = {0, clvi_units(extent, unit)};
     for (; list; list >>= 4) {
         int axis = (int)(list & 15) - 1;
         range = cut(range, clv_grid_axis(grid, axis).size, coords[axis]);
@@ -93,6 +93,6 @@ int64_t clvi_split_overlaps(const clv_grid *grid, int64_t extent, int64_t unit, 
 {
     if (with.begin >= with.end) return 0;
     cuts c = factor(grid, list);
-    clvi_range units = {with.begin / unit, (with.end + unit - 1) / unit};
-    return overlaps((clvi_range){0, (extent + unit - 1) / unit}, &c, 0, c.parts, units);
+    clvi_range units = {with.begin / unit, clvi_units(with.end, unit)};
+    return overlaps((clvi_range){0, clvi_units(extent, unit)}, &c, 0, c.parts, units);
 }

@@ -22,8 +22,9 @@ clv_status clvi_team_create(const clvi_team *team, clvi_product *products[CLVI_T
     for (int i = 0; i < team->count; i++)
         CLVI_TRY(clvi_product_create(team->problems[i], &ways[i], &products[i]));
     for (const clvi_share *s = team->shares; s < team->shares + team->nshares; s++)
-        if (!clvi_product_lend(products[s->maker], s->made, products[s->reader], s->operand))
-            assert(!"what is shared lies the same in both");
+        CLVI_CHECK(clvi_product_lend(products[s->maker], s->made, products[s->reader], s->operand),
+                   CLV_EARG,
+                   "products planned together: what they share does not lie the same in both");
 done:
     if (status != CLV_OK) clvi_team_destroy(products);
     return status;

@@ -48,7 +48,7 @@ static clvi_range leaf(const clv_grid *grid, int64_t extent, int64_t unit, clv_o
     int coords[CLV_MAX_AXES] = {0}, count = count_leaves(grid, list);
     if (unit < 1) unit = 1;
     if (clv_grid_leaves(grid))
-        return in_units(clvi_split((extent + unit - 1) / unit, count, i), unit, extent);
+        return in_units(clvi_split(clvi_units(extent, unit), count, i), unit, extent);
     for (int at = clv_order_length(list) - 1; at >= 0; at--) {
         int axis = clv_order_axis(list, at), size = clv_grid_axis(grid, axis).size;
         coords[axis] = i % size;

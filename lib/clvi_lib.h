@@ -150,6 +150,14 @@ void clvi_gemm_skinny(const clvi_product_args *args);
 int clvi_threads(void);
 /* ---- blas.c: every BLIS call ------------------------------------------- */
 
+/* Between two looks at what another thread or process will write. */
+static inline void clvi_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
 /* Cores this process may run on (affinity). */
 int clvi_cores(void);
 /* Whether the user set the number of BLAS threads in the environment. */

@@ -16,7 +16,7 @@ enum {
 
 /* ---- Tiles transposed in registers --------------------------------------- */
 
-typedef float quarter __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float quarter __attribute__((vector_size(16), aligned(2), may_alias)); /* bf16 too */
 typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double four __attribute__((vector_size(32), aligned(8), may_alias));
 typedef uint32_t words __attribute__((vector_size(32), aligned(4), may_alias));
