@@ -39,8 +39,7 @@ static int by_bound(const void *left, const void *right)
     return 0;
 }
 
-/* Cuts the next batch off the list. The list is sorted only as far as it is asked for would be
- * quicker; sorting half a million takes a tenth of a second. */
+/* Cuts the next batch off the sorted list. */
 static void next_batch(batch *b, int64_t nitems, const clvi_item items[], int64_t *at, int size)
 {
     b->count = 0;

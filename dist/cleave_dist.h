@@ -82,9 +82,10 @@ CLV_API void clv_grid_traffic_reset(clv_grid *grid);
 /* Reproducible mode: with leaves > 0, every later plan on this grid adds in an order that belongs
  * to the problem: k is cut into `leaves` parts as that many processes would cut it, each is one
  * local sum, and they are added in a binary tree, the top of which are the collectives. So the bits
- * of every result are the same on every grid whose axes are powers of two. 0 turns it off.
- * Errors: CLV_EARG unless leaves is 0 or a power of two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED
- * naming an axis that is not a power of two. Collective. */
+ * of every result are the same on every grid whose axes are powers of two (where C keeps pending
+ * sums, with alpha 1 and beta 0). 0 turns it off. Errors: CLV_EARG unless leaves is 0 or a power of
+ * two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED naming an axis that is not a power of two. Collective.
+ */
 #define CLV_LEAVES 8 /* what to choose */
 #define CLV_MAX_LEAVES 64
 CLV_API clv_status clv_grid_set_leaves(clv_grid *grid, int leaves);

@@ -56,8 +56,7 @@ clv_status clvi_gemm_open(clv_op op_a, const clv_matrix *A, clv_op op_b, const c
 
 /* ---- volume.c ---------------------------------------------------------------------- */
 
-/* One process and its neighbours; these are the caller's, so another rank sees no
- * difference between nodes rightly. */
+/* One process and its neighbours. */
 typedef struct {
     const clv_grid *grid;
     int rank, size, coords[CLV_MAX_AXES];

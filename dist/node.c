@@ -41,18 +41,42 @@ static size_t least(size_t a, uint64_t b)
     return b < a ? (size_t)b : a;
 }
 
+/* A number from the environment, with K, M or G behind it or not; -1 where it is not set or empty,
+ * -2 where it is none. */
+static int64_t number_of(const char *variable)
+{
+    const char *units = "KMG", *text = getenv(variable);
+    char *end;
+    if (!text || !*text) return -1;
+    int64_t value = strtoll(text, &end, 10);
+    if (end == text || value < 0 || value > INT64_MAX >> 30) return -2;
+    if (!*end) return value;
+    const char *unit = strchr(units, *end);
+    return unit && !end[1] ? value << 10 * (unit - units + 1) : -2;
+}
+
+static clv_status check_environment(void)
+{
+    static const char *const variables[] = {"CLEAVE_SHARED_MEMORY", "CLEAVE_NODE_SIZE"};
+    for (int i = 0; i < 2; i++)
+        if (number_of(variables[i]) == -2)
+            return clvi_fail(CLV_EARG, "%s: expected a number, as 2 or 64M, found \"%s\"",
+                             variables[i], getenv(variables[i]));
+    return CLV_OK;
+}
+
 /* Bytes for a segment where `hosted` processes map as many each. CLEAVE_SHARED_MEMORY in the
  * environment is a limit in bytes; 0 turns sharing off. */
 static size_t segment_bytes(int hosted)
 {
-    const char *limit = getenv("CLEAVE_SHARED_MEMORY");
+    int64_t limit = number_of("CLEAVE_SHARED_MEMORY");
     struct rlimit space, file;
     size_t bytes = least(largest_segment, all_segments / (size_t)hosted);
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
         bytes = 0; /* what is mapped of others counts too: room would end early */
     if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY)
         bytes = least(bytes, file.rlim_cur); /* past it ftruncate is a signal */
-    if (limit && *limit) bytes = least(bytes, strtoull(limit, NULL, 10));
+    if (limit >= 0) bytes = least(bytes, (uint64_t)limit);
     return bytes & ~(size_t)(SMALLEST_SEGMENT - 1);
 }
 
@@ -140,8 +164,7 @@ typedef struct {
 
 static home home_of(int rank)
 {
-    const char *pretended = getenv("CLEAVE_NODE_SIZE");
-    int size = pretended ? atoi(pretended) : 0;
+    int64_t size = number_of("CLEAVE_NODE_SIZE");
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     return (home){clvi_hash_string(host), size > 0 ? (uint64_t)(rank / size) : 0};
@@ -252,7 +275,7 @@ done:
 
 clv_status clvi_node_create(clv_grid *grid, clvi_node **out)
 {
-    clv_status status = CLV_OK;
+    clv_status status = check_environment();
     size_t size = (size_t)clv_grid_size(grid);
     clvi_node *node = *out = calloc(1, sizeof *node);
     answers a = {calloc(size, sizeof *a.homes), calloc(size, sizeof *a.cards),
