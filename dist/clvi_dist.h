@@ -336,7 +336,7 @@ void clvi_plan_add_step(clv_plan *plan, clvi_volume volume, double seconds, cons
 /* ---- product.c: the executor of products ------------------------------------------------- */
 
 /* Workspace of this process for a candidate, in bytes; exactly what create allocates. More panels
- * never need more. Local. */
+ * need less, but for the rounding of pieces to cache lines. Local. */
 uint64_t clvi_product_memory(const clvi_problem *problem, const clvi_candidate *candidate);
 
 /* Everything that executing needs. Collective. */
