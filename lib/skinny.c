@@ -3,21 +3,27 @@
  * skinny.c: products with few rows, C[m,n] := alpha op(A)[m,k] op(B)[k,n] + beta C, at the speed at
  * which B comes from memory.
  *
- * Threads share the columns of C. A thread takes as many columns as sums of them fit in the first
- * cache, and reads its columns of B once, in order. The sum of an element has one fixed order,
- * leaves or not: chunks of k from +0 in ascending k, chunks from left to right, leaves in a tree.
+ * Threads share the columns of C. A thread takes as many columns as sums of them fit near it, and
+ * reads its columns of B once, in order. The sum of an element has one fixed order: chunks of k
+ * from +0 in ascending k, chunks from left to right, leaves in a tree.
+ *
+ * Where no leaves are asked for, the order is free, and B is read as it lies in memory: stored by
+ * columns, it is summed in vectors along k without transposing; stored by rows, threads share k, so
+ * that each reads whole rows.
  */
 #include "clvi_skinny.h"
+#include <omp.h>
 #include <string.h>
 
 enum {
     CHUNK = CLVI_CHUNK,
-    ROOM = 320 << 10,       /* bytes for op(A), or as much of it as fits                   */
-    SUMS = 256 << 10,       /* bytes of sums: half of a second cache                       */
-    LEVELS = 7,             /* sums that wait in a tree of 64 leaves                       */
-    LINE = 16,              /* columns that threads do not share                           */
-    NARROW = 48,            /* columns of a block whose columns are stored as rows         */
-    POLL_AFTER = 256 * 1024 /* elements of B                                               */
+    ROOM = 320 << 10,        /* bytes for op(A), or as much of it as fits                   */
+    SUMS = 272 << 10,        /* bytes of sums: half of a second cache                       */
+    LEVELS = 7,              /* sums that wait in a tree of 64 leaves                       */
+    LINE = 16,               /* columns that threads do not share                           */
+    NARROW = 48,             /* columns of a block whose columns are stored as rows         */
+    POLL_AFTER = 256 * 1024, /* elements of B                                              */
+    MOST_SHARING = 64        /* threads that share k                                        */
 };
 
 /* Operations that one thread does sooner than two: it takes as long to wake the other. */
@@ -203,15 +209,16 @@ static void sum_leaf(worker *w, range k, range columns, int i)
     poll(w, chunk * (columns.end - columns.begin));
 }
 
-/* C := alpha sum + beta C in the columns of a block. */
-static void finish(const worker *w, range columns, const char *sum)
+/* C := alpha sum + beta C in some columns of a block. */
+static void finish(const worker *w, range block, range columns, const char *sums)
 {
     const clvi_product_args *p = w->args;
     int64_t n = columns.end - columns.begin;
+    if (n <= 0) return;
     for (int64_t i = 0; i < p->m; i++) {
-        const char *row = sum + (size_t)(i * w->ld) * w->size;
+        const char *sum = sums + (size_t)(i * w->ld + columns.begin - block.begin) * w->size;
         char *c = (char *)p->C + (size_t)(i * p->ldc + columns.begin) * w->size;
-        clvi_axpby(p->dtype, n, p->alpha, row, p->beta, c);
+        clvi_axpby(p->dtype, n, p->alpha, sum, p->beta, c);
     }
 }
 
@@ -227,7 +234,7 @@ static void block(worker *w, range columns)
         for (int bits = leaf; bits & 1; bits >>= 1) add_slot(w, waiting--);
         waiting++;
     }
-    finish(w, columns, slot(w, 0));
+    finish(w, columns, columns, slot(w, 0));
 }
 
 /* Rows of B are read along as far as their sums fit; columns that are stored as rows from end to
@@ -241,24 +248,72 @@ static int64_t block_width(const worker *w)
     return SUMS / (int64_t)w->size / (p->m * slots) / LINE * LINE - LINE;
 }
 
-static void share(const clvi_product_args *p, int thread, int threads)
+/* Part `thread` of some columns, in whole lines. */
+static range part(range columns, int thread, int threads)
 {
-    int64_t lines = (p->n + LINE - 1) / LINE;
-    range mine = intersection(
-        (range){lines * thread / threads * LINE, lines * (thread + 1) / threads * LINE},
-        (range){0, p->n});
+    int64_t lines = (columns.end - columns.begin + LINE - 1) / LINE;
+    range r = {columns.begin + lines * thread / threads * LINE,
+               columns.begin + lines * (thread + 1) / threads * LINE};
+    return intersection(r, columns);
+}
+
+/* For blocks of these columns, all of about the same width. */
+static void prepare(worker *w, const clvi_product_args *p, range columns, bool first)
+{
+    int64_t n = columns.end - columns.begin;
+    w->args = p;
+    w->size = clv_dtype_size(p->dtype);
+    w->polls = p->poll && first;
+    w->unpolled = 0;
+    choose_chunk(w);
+    bring_a(w);
+    w->width = block_width(w);
+    if (!p->B.trans && n > 0) {
+        int64_t blocks = (n + w->width - 1) / w->width;
+        w->width = ((n + blocks - 1) / blocks + LINE - 1) / LINE * LINE;
+    }
+    if (w->width > n) w->width = n;
+    w->ld = odd_lines(w->width);
+}
+
+static void share_columns(const clvi_product_args *p, int thread, int threads)
+{
     worker w;
-    w.args = p;
-    w.size = clv_dtype_size(p->dtype);
-    w.polls = p->poll && thread == 0;
-    w.unpolled = 0;
-    choose_chunk(&w);
-    bring_a(&w);
-    w.width = block_width(&w);
-    if (w.width > mine.end - mine.begin) w.width = mine.end - mine.begin;
-    w.ld = odd_lines(w.width);
+    range mine = part((range){0, p->n}, thread, threads);
+    prepare(&w, p, mine, thread == 0);
     for (int64_t j = mine.begin; j < mine.end; j += w.width)
         block(&w, intersection((range){j, j + w.width}, mine));
+}
+
+/* The threads' sums are added from first to last into those of the first, each in a part of the
+ * columns, and taken to C. */
+static void join(const worker *w, range block, range columns, int threads, char *const sums[])
+{
+    int64_t n = columns.end - columns.begin;
+    for (int t = 1; t < threads && n > 0; t++)
+        for (int64_t i = 0; i < w->args->m; i++) {
+            size_t at = (size_t)(i * w->ld + columns.begin - block.begin) * w->size;
+            clvi_axpby(w->args->dtype, n, 1, sums[t] + at, 1, sums[0] + at);
+        }
+    finish(w, block, columns, sums[0]);
+}
+
+/* Called by all threads of a team. */
+static void share_depth(const clvi_product_args *p, int thread, int threads, char *sums[])
+{
+    worker w;
+    int64_t chunks = (p->k + CHUNK - 1) / CHUNK;
+    range mine = {chunks * thread / threads * CHUNK, chunks * (thread + 1) / threads * CHUNK};
+    prepare(&w, p, (range){0, p->n}, thread == 0);
+    sums[thread] = slot(&w, 0);
+    for (int64_t j = 0; j < p->n; j += w.width) {
+        range columns = intersection((range){j, j + w.width}, (range){0, p->n});
+        sum_leaf(&w, intersection(mine, (range){0, p->k}), columns, 0);
+#pragma omp barrier
+        join(&w, columns, part(columns, thread, threads), threads, sums);
+#pragma omp barrier
+    }
+    sums[thread] = NULL; /* it ends with w */
 }
 
 static int threads_for(const clvi_product_args *p)
@@ -269,11 +324,24 @@ static int threads_for(const clvi_product_args *p)
     return threads < lines ? threads : (int)lines;
 }
 
+/* Whole rows are longer streams than parts of them, but so are their sums: with more rows of A they
+ * would crowd the second cache. Joining has to be little beside summing. */
+static bool depth_is_shared(const clvi_product_args *p, int threads)
+{
+    return threads > 1 && threads <= MOST_SHARING && !p->B.trans && p->nleaves == 0 && p->m <= 4 &&
+           p->k >= threads * 2 * CHUNK;
+}
+
 void clvi_gemm_skinny(const clvi_product_args *args)
 {
+    char *sums[MOST_SHARING];
     assert(args->m <= CLVI_SKINNY && args->nleaves <= 1 << (LEVELS - 1));
     if (args->m <= 0 || args->n <= 0) return;
     int threads = threads_for(args);
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-    for (int thread = 0; thread < threads; thread++) share(args, thread, threads);
+    bool depth = depth_is_shared(args, threads);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    if (depth)
+        share_depth(args, omp_get_thread_num(), omp_get_num_threads(), sums);
+    else
+        share_columns(args, omp_get_thread_num(), omp_get_num_threads());
 }

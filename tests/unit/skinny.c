@@ -148,7 +148,7 @@ static double expected(const problem *p, int64_t i, int64_t j)
 
 static bool ordered(const problem *p)
 {
-    return p->nleaves > 0 || !p->B.operand.trans;
+    return p->nleaves > 0;
 }
 
 /* |x - exact| <= u ((k + 3) |alpha| sum |a b| + 2 |beta c|) in any order, and what underflows. */
