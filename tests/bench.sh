@@ -123,14 +123,18 @@ keys "cap" workspace_per_rank planned_bytes_per_rank
 # The memory that the plan says is the memory that it takes (and a sanitizer takes its own): none
 # where neighbours' blocks are read in place, the gathered operand where each rank is a node.
 sanitized() { nm -D "$abs_top_builddir/.libs/libcleave.so" 2>/dev/null | grep -q __asan_init; }
-# takes WHAT LEAST: bytes of workspace at least, and measured as planned. Libraries touch up to a
-# megabyte for the first time meanwhile; tests/mpi/plan_memory looks closer.
+# takes WHAT LEAST: bytes of workspace at least, and measured as planned in one of three runs: the
+# system may take pages of zeros back, and libraries touch some of theirs for the first time.
 takes() {
-    check "$1" bench 2 gemm -m 2048 -n 2048 -k 1024 --dtype f32 --grid row=2 --repeat 1 --json
+    for run in 1 2 3; do
+        bench 2 gemm -m 2048 -n 2048 -k 1024 --dtype f32 --grid row=2 --repeat 1 --json
+        awk -v x="$(value measured_workspace_per_rank)" -v planned="$(value workspace_per_rank)" \
+            'BEGIN {exit !(x >= 0.5 * planned && x < 1.05 * planned + 1e6)}' && break
+    done
     check "$1: planned" between workspace_per_rank "$2" 1e9
     sanitized || check "$1: measured" awk -v x="$(value measured_workspace_per_rank)" \
         -v planned="$(value workspace_per_rank)" \
-        'BEGIN {exit !(x >= 0.5 * planned && x < 1.05 * planned + 2e6)}'
+        'BEGIN {exit !(x >= 0.5 * planned && x < 1.05 * planned + 1e6)}'
 }
 takes "memory inside a node" -1
 export CLEAVE_NODE_SIZE=1
