@@ -316,6 +316,9 @@ typedef struct {
 } clvi_candidate;
 enum { CLVI_PANELS = 64 };
 
+/* The operand of a way as it is stored, not transposed. */
+clv_spec clvi_stored(const clvi_problem *problem, int operand, clv_spec spec);
+
 /* The best candidate within options->memory, by the model or by measuring. In reproducible mode
  * (clv_grid_leaves) only those that can give the tree's bits: the axes of k are powers of two,
  * no more than there are leaves, with those whose sum C keeps outermost; they and the leaves cut k

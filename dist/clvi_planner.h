@@ -144,9 +144,6 @@ typedef struct {
     clvi_share shares[CLVI_TEAM];
 } clvi_team;
 
-/* The operand of a way as it is stored, not transposed. */
-clv_spec clvi_stored(const clvi_problem *problem, int operand, clv_spec spec);
-
 /* Collective. */
 clv_status clvi_team_create(const clvi_team *team, clvi_product *products[CLVI_TEAM]);
 void clvi_team_destroy(clvi_product *products[CLVI_TEAM]);

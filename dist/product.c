@@ -40,11 +40,6 @@ struct clvi_product {
     bool dropped;            /* destroyed, but for what they read            */
 };
 
-static clv_spec stored(const problem *p, int operand, clv_spec spec)
-{
-    return operand != C && p->trans[operand] ? clvi_spec_transposed(spec) : spec;
-}
-
 /* ---- Which panels ---- */
 
 /* Panels of k serve both operands, but split the sum: in reproducible mode they cut m or n, for the
@@ -65,8 +60,8 @@ static clv_status draw_operand(clvi_product *product, int i)
     const clvi_candidate *c = &product->chosen;
     bool cut = product->along == ALONG_K || product->along == (i == A ? ALONG_M : ALONG_N);
     bool columns = (product->along == ALONG_K) == (i == A); /* of op(A) or op(B) */
-    clvi_supply_args args = {.given = stored(p, i, p->given[i]),
-                             .local = stored(p, i, c->specs[i]),
+    clvi_supply_args args = {.given = clvi_stored(p, i, p->given[i]),
+                             .local = clvi_stored(p, i, c->specs[i]),
                              .staged = p->staged[i],
                              .keep = c->keep[i],
                              .lent = c->lent[i],
@@ -400,8 +395,8 @@ void clvi_product_explain(const clvi_product *product, clv_plan *plan)
         clv_layout_format(p->grid, c->specs[i].layout, text[i], sizeof text[i]);
     for (int i = A; i <= B; i++)
         if (!clvi_spec_equal(p->given[i], c->specs[i]) && !c->lent[i])
-            clvi_plan_add_move(plan, names[i], stored(p, i, p->given[i]),
-                               stored(p, i, c->specs[i]));
+            clvi_plan_add_move(plan, names[i], clvi_stored(p, i, p->given[i]),
+                               clvi_stored(p, i, c->specs[i]));
     char panels[32] = "";
     if (c->panels > 1)
         snprintf(panels, sizeof panels, ", in %d panels of %c", c->panels, "mnk"[product->along]);
