@@ -30,7 +30,6 @@ bench() {
     fi
 }
 
-refused() { ! bench "$@"; }
 value() { sed -n "s/.*\"$1\": \"\{0,1\}\([^,\"}]*\).*/\1/p" out; }
 equal() { [ "$(value "$1")" = "$2" ]; }
 between() { awk -v x="$(value "$1")" -v low="$2" -v high="$3" 'BEGIN {exit !(x > low && x < high)}'; }
@@ -139,7 +138,8 @@ takes() {
 takes "memory inside a node" -1
 export CLEAVE_NODE_SIZE=1
 takes "memory between nodes" 4000000
-check "too little memory" refused 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
+bench 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
+check "too little memory: exit status" [ $? = 1 ]
 check "too little memory: how much" grep -q 'bytes of workspace allowed.*the cheapest plan needs' err
 unset CLEAVE_NODE_SIZE
 
@@ -229,31 +229,39 @@ check "pretended nodes: nothing inside" equal node_latency null
 check "calibrate for people" bench 1 calibrate --repeat 1
 check "calibrate for people: flops" grep -Eq '^  of large products +[0-9.]+ GFLOP/s' out
 
-# refuse WHAT TEXT RANKS OPTION...: fails, says TEXT on one line of stderr, and nothing on stdout.
+# refuse WHAT STATUS TEXT RANKS OPTION...: exit status 2 if the words are wrong and 1 if the machine
+# is, TEXT on one line of stderr, and nothing on stdout.
 refuse() {
-    what=$1 text=$2
-    shift 2
-    bench "$@" && check "$what: exit status" false
+    what=$1 expected=$2 text=$3
+    shift 3
+    bench "$@"
+    check "$what: exit status" [ $? = "$expected" ]
     check "$what: message" grep -q -- "$text" err
+    check "$what: one line" [ "$(wc -l <err)" = 1 ]
+    check "$what: names --help" [ "$(grep -c '(see cleave bench.* --help)$' err)" = $((expected / 2)) ]
     check "$what: silent stdout" [ ! -s out ]
 }
-refuse "unknown axis" 'expected an axis of the grid or "-", found "depth"' 2 gemm --grid row=2 --layout-a 'depth|-'
-refuse "wrong grid" 'expected the number of processes, 2' 2 gemm --grid row=3
-refuse "dtype" 'f32|f64, found "bf16"' 1 gemm --dtype bf16
-refuse "extent" 'found "0"' 1 gemm -m 0
-refuse "op" 'NN|NT|TN|TT, found "XX"' 1 gemm --op XX
-refuse "memory" '--memory: expected bytes' 2 gemm --memory lots
-refuse "weights" 'same unless --dtype is f32' 1 gemm --weights bf16
-refuse "sizes" '--bytes: expected at most 64 sizes' 2 collective --op allreduce --bytes 8K..
-refuse "sizes backwards" '--bytes: expected' 2 collective --op allreduce --bytes 8K..4K
-refuse "no op" 'expected --op OP' 2 collective
-refuse "no layout" 'expected --from LAYOUT' 2 move --to '-|-'
-refuse "move that does not fit" 'matrices do not fit' 2 move -m 1000000000 -n 1000000 --from '-|-' --to '-|-'
-refuse "collective that does not fit" 'matrices do not fit' 2 collective --op allreduce --bytes 1T
-refuse "scheme" 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
-refuse "set" '--set: expected bytes' 2 skinny --set none
-refuse "no part" 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
-refuse "nothing" 'found ""' 1
+refuse "unknown axis" 2 'expected an axis of the grid or "-", found "depth"' 2 gemm --grid row=2 --layout-a 'depth|-'
+refuse "wrong grid" 2 'expected the number of processes, 2' 2 gemm --grid row=3
+refuse "a grid that is none" 2 'expected NAME=SIZE' 2 linear --grid row
+refuse "a layout that is none" 2 'expected "rows|cols"' 2 move --from row --to '-|-'
+refuse "layout of a layer" 2 'found "row"' 2 linear --layout-w 'row|-'
+refuse "not reproducible" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible
+refuse "dtype" 2 'f32|f64, found "bf16"' 1 gemm --dtype bf16
+refuse "extent" 2 'found "0"' 1 gemm -m 0
+refuse "op" 2 'NN|NT|TN|TT, found "XX"' 1 gemm --op XX
+refuse "memory" 2 '--memory: expected bytes' 2 gemm --memory lots
+refuse "weights" 2 'same unless --dtype is f32' 1 gemm --weights bf16
+refuse "sizes" 2 '--bytes: expected at most 64 sizes' 2 collective --op allreduce --bytes 8K..
+refuse "sizes backwards" 2 '--bytes: expected' 2 collective --op allreduce --bytes 8K..4K
+refuse "no op" 2 'expected --op OP' 2 collective
+refuse "no layout" 2 'expected --from LAYOUT' 2 move --to '-|-'
+refuse "move that does not fit" 1 'matrices do not fit' 2 move -m 1000000000 -n 1000000 --from '-|-' --to '-|-'
+refuse "collective that does not fit" 1 'matrices do not fit' 2 collective --op allreduce --bytes 1T
+refuse "scheme" 2 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
+refuse "set" 2 '--set: expected bytes' 2 skinny --set none
+refuse "no part" 2 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
+refuse "nothing" 2 'found ""' 1
 
 # The words of every part, once; wrong words are exit status 2.
 for part in gemm move collective linear skinny calibrate; do

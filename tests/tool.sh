@@ -83,6 +83,7 @@ bad() {
     check "$title: one line on stderr" [ "$(wc -l <err)" = 1 ]
     check "$title: begins with the command" grep -q '^cleave' err
     check "$title: says \"$pattern\"" grep -q -e "$pattern" err
+    check "$title: names --help after wrong words alone" [ "$(grep -c '(see cleave.* --help)$' err)" = $((expected / 2)) ]
 }
 
 holds() { grep -q -e "$1" out; }
@@ -222,17 +223,19 @@ bad 2 '--save: expected DIR, found ""' 2 train --data text --save ''
 bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
 bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 
-# ---- Bad grids, sizes and data ----
+# ---- Bad grids, sizes and data: exit status 2 as long as the words alone are wrong ----
 
-bad 1 'powers of two, found row=3' 3 train --grid row=3 --data text --reproducible
-bad 1 'powers of two, found col=3' 3 train --grid col=3 --data text --resume same --steps 9 --json
-bad 1 'powers of two, found col=3' 3 eval --load run --data text --reproducible --json
-bad 1 'powers of two, found col=3' 3 generate --load run --prompt a --reproducible --json
-bad 1 'diagonal' 2 train --grid diagonal=2 --data text --json
-bad 1 'product.*3.*expected.*2' 2 train --grid row=3,col=1 --data text --json
-bad 1 'expected NAME=SIZE' 2 train --grid row --data text
-bad 1 'row.*twice' 2 train --grid row=2,row=1 --data text
-bad 1 '--heads: expected a divisor of the width 128, found 3' 2 train --data text --heads 3 --json
+bad 2 'powers of two, found row=3' 3 train --grid row=3 --data text --reproducible
+bad 2 'powers of two, found col=3' 3 train --grid col=3 --data text --resume same --steps 9 --json
+bad 2 'powers of two, found col=3' 3 eval --load run --data text --reproducible --json
+bad 2 'powers of two, found col=3' 3 generate --load run --prompt a --reproducible --json
+bad 2 'diagonal' 2 train --grid diagonal=2 --data text --json
+bad 2 'product.*3.*expected.*2' 2 train --grid row=3,col=1 --data text --json
+bad 2 'expected NAME=SIZE' 2 train --grid row --data text
+bad 2 'expected NAME=SIZE' 2 eval --grid col=two --load run --data text --json
+bad 2 'product.*3.*expected.*1' 0 generate --grid col=3 --load run --prompt a
+bad 2 'row.*twice' 2 train --grid row=2,row=1 --data text
+bad 2 '--heads: expected a divisor of the width 128, found 3' 2 train --data text --heads 3 --json
 bad 1 'does not fit: expected at most .* found at least' 2 train --data text --width 1048576 --layers 1000
 bad 1 'matrices do not fit: expected at most .* found at least' 2 bench gemm -m 1000000000 -n 1000000000 -k 1 --json
 bad 1 'absent' 2 train --data text absent --json

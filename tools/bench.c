@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USAGE = 2 };
-
 typedef struct {
     const char *name;    /* "gemm"                                       */
     const char *command; /* what messages and the manual call it         */
@@ -54,9 +52,8 @@ int cmd_bench(int argc, char **argv)
         if (tool.rank == 0) show_help();
         return 0;
     }
-    tool_fail(CLV_EARG, "expected %s, found \"%.200s\"", names, word);
-    tool_report();
-    return USAGE;
+    tool_misuse(tool_fail(CLV_EARG, "expected %s, found \"%.200s\"", names, word));
+    return tool_report();
 }
 
 bool bytes_parse(const char *text, double *bytes)
@@ -80,11 +77,34 @@ const char *bytes_format(double bytes, char buffer[32])
     return buffer;
 }
 
-int bench_misuse(const char *option, const char *expected, const char *found)
+clv_status bench_misuse(const char *option, const char *expected, const char *found)
 {
-    tool_fail(CLV_EARG, "%s: expected %s, found \"%.200s\"", option, expected, found);
-    tool_report();
-    return USAGE;
+    return tool_misuse(
+        tool_fail(CLV_EARG, "%s: expected %s, found \"%.200s\"", option, expected, found));
+}
+
+clv_status bench_read_bytes(const char *option, const char *text, double *bytes)
+{
+    bool read = bytes_parse(text, bytes) && *bytes >= 1;
+    return read ? CLV_OK : bench_misuse(option, "bytes as 1000000, 512K or 1.5G", text);
+}
+
+clv_status bench_read_plan(const char *memory, bool measure, clv_plan_options *options)
+{
+    double bytes = 0;
+    clv_status status = memory ? bench_read_bytes("--memory", memory, &bytes) : CLV_OK;
+    options->memory = (uint64_t)bytes;
+    options->measure = measure;
+    return status;
+}
+
+clv_status bench_read_operands(int op, int weights, product_kind *kind)
+{
+    kind->trans_a |= op / 2;
+    kind->trans_b |= op % 2;
+    kind->weights = weights ? CLV_BF16 : kind->dtype;
+    if (!weights || kind->dtype == CLV_F32) return CLV_OK;
+    return bench_misuse("--weights", "same unless --dtype is f32", "bf16");
 }
 
 char *plan_text(const clv_plan *plan)

@@ -126,12 +126,33 @@ bool bytes_parse(const char *text, double *bytes);
 /* "8K", "1 MiB": in buffer. */
 const char *bytes_format(double bytes, char buffer[32]);
 
-/* Says on rank 0 what is wrong with the value of an option; the exit status. No MPI. */
-int bench_misuse(const char *option, const char *expected, const char *found);
+/* A mistake in the command line: the value of an option. */
+clv_status bench_misuse(const char *option, const char *expected, const char *found);
+
+/* What options mean whose words only a part can judge; a mistake in the command line if nothing.
+ * Local. bytes: of an option as "--set", at least 1. plan: --memory (NULL: no cap) and --measure.
+ * operands: --op, 2 trans_a + trans_b, and --weights, 0 the same or 1 bf16, of a kind that has its
+ * dtype. */
+clv_status bench_read_bytes(const char *option, const char *text, double *bytes);
+clv_status bench_read_plan(const char *memory, bool measure, clv_plan_options *options);
+clv_status bench_read_operands(int op, int weights, product_kind *kind);
 
 /* The plan as text, freed by the caller; NULL if there is no memory for it. */
 char *plan_text(const clv_plan *plan);
 
+#define BENCH_GRID(text) \
+    opt_text("grid", "AXES", text, NULL, "row=2,col=2; sizes multiply to the ranks")
+#define BENCH_DTYPE(value, initial) \
+    opt_choice("dtype", "TYPE", value, initial, "f32|f64", "type of all numbers")
+#define BENCH_WEIGHTS(value, matrix)                          \
+    opt_choice("weights", "TYPE", value, "same", "same|bf16", \
+               "type of " matrix " in memory; bf16 with --dtype f32")
+/* How to plan, and whether that is all. */
+#define BENCH_PLAN(memory, measure, plan)                                           \
+    opt_flag("measure", measure, "choose plans by timing the best candidates"),     \
+        opt_text("memory", "BYTES", memory, NULL,                                   \
+                 "workspace that a process may have: 64M (as much as is fastest)"), \
+        opt_flag("plan", plan, "show what is planned and stop")
 #define BENCH_REPEAT(value) opt_int("repeat", "N", value, "5", 1, 100000, "turns of each")
 #define BENCH_THREADS(value)                      \
     opt_int("threads", "N", value, NULL, 1, 4096, \

@@ -328,6 +328,5 @@ int bench_calibrate(int argc, char **argv)
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(work, &args) : code;
+    return tool_main(&about, options, argc, argv, work, &args);
 }

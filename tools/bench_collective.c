@@ -248,6 +248,29 @@ done:
 
 /* ---- The command ---- */
 
+/* "8K", "8K..64M" (doubling): more sizes of args. */
+static bool append_sizes(char *word, collective_args *args)
+{
+    char *dots = strstr(word, "..");
+    double size, last;
+    if (dots) *dots = '\0';
+    if (!bytes_parse(word, &size) || size < 1) return false;
+    if (!bytes_parse(dots ? dots + 2 : word, &last) || last < size) return false;
+    for (; size <= last && args->sizes < MOST_SIZES; size *= 2) args->bytes[args->sizes++] = size;
+    return size > last;
+}
+
+/* Lists of those, joined by ','. */
+static clv_status read_sizes(collective_args *args)
+{
+    char words[1024], *rest = words;
+    bool read = strlen(args->text) < sizeof words;
+    if (read) strcpy(words, args->text);
+    for (char *word; read && (word = strsep(&rest, ","));) read = append_sizes(word, args);
+    return read ? CLV_OK
+                : bench_misuse("--bytes", "at most 64 sizes as 64K, 8K,1M or 8K..64M", args->text);
+}
+
 static clv_status ask_crowded(bench *b)
 {
     int neighbours, nodes;
@@ -265,6 +288,7 @@ static clv_status work(void *asked)
 {
     clv_status status;
     bench b = {.args = asked};
+    TRY(read_sizes(asked));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &b.grid));
     TRY(check_room(&b));
     TRY(ask_crowded(&b));
@@ -294,29 +318,6 @@ static const manual about = {
         "  mpiexec.mpich -n 2 cleave bench collective --op allgather --bytes 64K,1M --json\n",
 };
 
-/* "8K", "8K,64K,1M", "8K..64M" (doubling), and lists of those. */
-static bool read_sizes(collective_args *args)
-{
-    char words[1024], *rest = words;
-    if (strlen(args->text) >= sizeof words) return false;
-    strcpy(words, args->text);
-    for (char *word; (word = strsep(&rest, ","));) {
-        char *dots = strstr(word, "..");
-        double first, last;
-        if (dots) *dots = '\0';
-        if (!bytes_parse(word, &first) || first < 1) return false;
-        if (!dots)
-            last = first;
-        else if (!bytes_parse(dots + 2, &last) || last < first)
-            return false;
-        for (; first <= last; first *= 2) {
-            if (args->sizes == MOST_SIZES) return false;
-            args->bytes[args->sizes++] = floor(first);
-        }
-    }
-    return args->sizes > 0;
-}
-
 int bench_collective(int argc, char **argv)
 {
     collective_args args = {0};
@@ -325,16 +326,12 @@ int bench_collective(int argc, char **argv)
                    "what to measure"),
         opt_text("bytes", "N", &args.text, "8K..64M",
                  "of the whole matrix; 64K, a list 8K,1M, or a range 8K..64M that doubles"),
-        opt_choice("dtype", "TYPE", &args.dtype, "f32", "f32|f64", "type of all numbers"),
+        BENCH_DTYPE(&args.dtype, "f32"),
         opt_choice("against", "PEER", &args.against, "nothing", "nothing|mpich",
                    "MPI_Allreduce, MPI_Allgather or MPI_Reduce_scatter_block"),
         BENCH_REPEAT(&args.repeat),
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    if (code != OPTIONS_RUN) return code;
-    if (!read_sizes(&args))
-        return bench_misuse("--bytes", "at most 64 sizes as 64K, 8K,1M or 8K..64M", args.text);
-    return tool_run(work, &args);
+    return tool_main(&about, options, argc, argv, work, &args);
 }

@@ -362,7 +362,10 @@ static clv_status show_result(const gemm *g)
 static clv_status work(void *asked)
 {
     clv_status status;
-    gemm g = {.args = asked};
+    gemm_args *args = asked;
+    gemm g = {.args = args};
+    TRY(bench_read_operands(args->op, args->weights, &args->kind));
+    TRY(bench_read_plan(args->memory, args->measure, &args->options));
     TRY(open_cleave(&g));
     if (g.args->plan) {
         status = show_plan(&g);
@@ -394,22 +397,6 @@ static const manual about = {
         "  mpiexec.mpich -n 4 cleave bench gemm --grid row=2,col=2 --memory 64M --plan\n",
 };
 
-/* What the words mean together; 0 or the exit status. */
-static int settle(gemm_args *args)
-{
-    double bytes = 0;
-    if (args->memory && (!bytes_parse(args->memory, &bytes) || bytes < 1))
-        return bench_misuse("--memory", "bytes as 1000000, 512K or 64M", args->memory);
-    args->kind.trans_a |= args->op / 2;
-    args->kind.trans_b |= args->op % 2;
-    args->kind.weights = args->weights ? CLV_BF16 : args->kind.dtype;
-    if (args->weights && args->kind.dtype != CLV_F32)
-        return bench_misuse("--weights", "same unless --dtype is f32", "bf16");
-    args->options.memory = (uint64_t)bytes;
-    args->options.measure = args->measure;
-    return 0;
-}
-
 int bench_gemm(int argc, char **argv)
 {
     gemm_args args = {0};
@@ -422,10 +409,9 @@ int bench_gemm(int argc, char **argv)
                    "T: A is stored as its transpose, k x m, or B as n x k"),
         opt_flag("transpose-a", &kind->trans_a, "the same as T first"),
         opt_flag("transpose-b", &kind->trans_b, "the same as T second"),
-        opt_choice("dtype", "TYPE", &kind->dtype, "f64", "f32|f64", "type of all numbers"),
-        opt_choice("weights", "TYPE", &args.weights, "same", "same|bf16",
-                   "type of B in memory; bf16 with --dtype f32"),
-        opt_text("grid", "AXES", &args.grid, NULL, "row=2,col=2; sizes multiply to the ranks"),
+        BENCH_DTYPE(&kind->dtype, "f64"),
+        BENCH_WEIGHTS(&args.weights, "B"),
+        BENCH_GRID(&args.grid),
         opt_text("layout-a", "LAYOUT", &args.layouts[A], NULL,
                  "rows over the first half of the axes, columns over the rest"),
         opt_text("layout-b", "LAYOUT", &args.layouts[B], NULL, "the same"),
@@ -434,16 +420,11 @@ int bench_gemm(int argc, char **argv)
                    "p?gemm in the same layouts, or on its best grid"),
         opt_flag("reproducible", &args.reproducible,
                  "also the product whose bits no grid changes, and its price"),
-        opt_flag("measure", &args.measure, "choose the plan by timing the best candidates"),
-        opt_text("memory", "BYTES", &args.memory, NULL,
-                 "workspace that a process may have: 64M (as much as is fastest)"),
+        BENCH_PLAN(&args.memory, &args.measure, &args.plan),
         BENCH_REPEAT(&args.repeat),
         BENCH_THREADS(&args.threads),
-        opt_flag("plan", &args.plan, "show the plan and stop"),
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    if (code == OPTIONS_RUN && (code = settle(&args)) == 0) code = tool_run(work, &args);
-    return code;
+    return tool_main(&about, options, argc, argv, work, &args);
 }

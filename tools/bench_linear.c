@@ -118,8 +118,8 @@ static clv_status scheme_layouts(const linear *b, clv_layout layouts[])
         return clv_choose_linear(b->grid, args->dtype, args->size.m, args->size.k, args->size.n,
                                  &args->options, &layouts[X], &layouts[W], &layouts[Y]);
     if (naxes && naxes != clv_grid_naxes(b->grid))
-        return tool_fail(CLV_EARG, "--layouts %s: expected a grid of %d axes, found %s",
-                         schemes[args->scheme].name, naxes, b->axes);
+        return tool_misuse(tool_fail(CLV_EARG, "--layouts %s: expected a grid of %d axes, found %s",
+                                     schemes[args->scheme].name, naxes, b->axes));
     for (int i = 0; i < MATRICES; i++) {
         spell(b->grid, schemes[args->scheme].layouts[i], text);
         TRY(clv_layout_parse(b->grid, text, &layouts[i]));
@@ -139,7 +139,7 @@ static clv_status find_specs(linear *b, clv_spec specs[])
     specs[Y] = (clv_spec){.m = e.m, .n = e.n, .dtype = args->dtype};
     TRY(scheme_layouts(b, layouts));
     for (int i = 0; i < MATRICES; i++) {
-        if (args->layouts[i]) TRY(clv_layout_parse(b->grid, args->layouts[i], &layouts[i]));
+        if (args->layouts[i]) TRY(tool_layout(b->grid, args->layouts[i], &layouts[i]));
         specs[i].layout = layouts[i];
         clv_layout_format(b->grid, layouts[i], b->layouts[i], sizeof b->layouts[i]);
     }
@@ -208,7 +208,7 @@ static clv_status open_linear(linear *b)
     clv_status status;
     const linear_args *args = b->args;
     clv_spec specs[MATRICES];
-    TRY(clv_grid_create_text(MPI_COMM_WORLD, args->grid, &b->grid));
+    TRY(tool_grid(args->grid, 0, &b->grid));
     tool_grid_format(b->grid, b->axes, sizeof b->axes);
     if (args->threads) clv_blas_set_threads((int)args->threads);
     b->threads = clv_blas_describe().threads;
@@ -340,9 +340,11 @@ static void add_result(const linear *b, json_t *object)
 static clv_status work(void *asked)
 {
     clv_status status;
-    linear b = {.args = asked};
+    linear_args *args = asked;
+    linear b = {.args = args};
     contender *c = b.contenders;
     json_t *object = NULL;
+    TRY(bench_read_plan(args->memory, args->measure, &args->options));
     TRY(open_linear(&b));
     TRY(count_bytes(&b));
     c[LIMIT] = (contender){.name = "limit", .run = run_limit, .context = &b};
@@ -382,32 +384,22 @@ static const manual about = {
 int bench_linear(int argc, char **argv)
 {
     linear_args args = {0};
-    double bytes = 0;
     option options[] = {
         opt_int("m", "N", &args.size.m, "2048", 1, 1e9, "rows of X and Y: tokens"),
         opt_int("k", "N", &args.size.k, "4096", 1, 1e9, "columns of X, rows of W"),
         opt_int("n", "N", &args.size.n, "4096", 1, 1e9, "columns of W and Y"),
-        opt_choice("dtype", "TYPE", &args.dtype, "f32", "f32|f64", "type of all numbers"),
-        opt_text("grid", "AXES", &args.grid, NULL, "row=2,col=2; sizes multiply to the ranks"),
+        BENCH_DTYPE(&args.dtype, "f32"),
+        BENCH_GRID(&args.grid),
         opt_choice("layouts", "SCHEME", &args.scheme, "chosen", "chosen|column|row|2d|3d",
                    "where the three matrices lie"),
         opt_text("layout-x", "LAYOUT", &args.layouts[X], NULL, "X elsewhere than the scheme says"),
         opt_text("layout-w", "LAYOUT", &args.layouts[W], NULL, "the same for W"),
         opt_text("layout-y", "LAYOUT", &args.layouts[Y], NULL, "the same for Y"),
-        opt_flag("measure", &args.measure, "choose the plans by timing the best candidates"),
-        opt_text("memory", "BYTES", &args.memory, NULL,
-                 "workspace that a process may have: 64M (as much as is fastest)"),
+        BENCH_PLAN(&args.memory, &args.measure, &args.plan),
         BENCH_REPEAT(&args.repeat),
         BENCH_THREADS(&args.threads),
-        opt_flag("plan", &args.plan, "show the plans and stop"),
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    if (code != OPTIONS_RUN) return code;
-    if (args.memory && (!bytes_parse(args.memory, &bytes) || bytes < 1))
-        return bench_misuse("--memory", "bytes as 1000000, 512K or 64M", args.memory);
-    args.options.memory = (uint64_t)bytes;
-    args.options.measure = args.measure;
-    return tool_run(work, &args);
+    return tool_main(&about, options, argc, argv, work, &args);
 }

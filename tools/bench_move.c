@@ -78,9 +78,9 @@ static clv_status open_move(move *b)
     clv_status status;
     const move_args *args = b->args;
     clv_spec src = {.m = args->m, .n = args->n, .dtype = args->dtype}, dst = src;
-    TRY(clv_grid_create_text(MPI_COMM_WORLD, args->grid, &b->grid));
-    TRY(clv_layout_parse(b->grid, args->from, &src.layout));
-    TRY(clv_layout_parse(b->grid, args->to, &dst.layout));
+    TRY(tool_grid(args->grid, 0, &b->grid));
+    TRY(tool_layout(b->grid, args->from, &src.layout));
+    TRY(tool_layout(b->grid, args->to, &dst.layout));
     TRY(room_for(b->grid, "the matrices do",
                  2 * block_bytes(b->grid, src) + 3 * block_bytes(b->grid, dst)));
     tool_grid_format(b->grid, b->axes, sizeof b->axes);
@@ -208,7 +208,7 @@ int bench_move(int argc, char **argv)
         opt_int("m", "N", &args.m, "4096", 1, 1e9, "rows"),
         opt_int("n", "N", &args.n, "4096", 1, 1e9, "columns"),
         opt_choice("dtype", "TYPE", &args.dtype, "f32", "f32|f64|bf16|i32", "type of all numbers"),
-        opt_text("grid", "AXES", &args.grid, NULL, "row=2,col=2; sizes multiply to the ranks"),
+        BENCH_GRID(&args.grid),
         opt_text("from", "LAYOUT", &args.from, REQUIRED, "\"rows|cols\" or \"rows|cols;sum\""),
         opt_text("to", "LAYOUT", &args.to, REQUIRED, "the same"),
         BENCH_REPEAT(&args.repeat),
@@ -216,6 +216,5 @@ int bench_move(int argc, char **argv)
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(work, &args) : code;
+    return tool_main(&about, options, argc, argv, work, &args);
 }

@@ -195,7 +195,10 @@ static void show_result(const skinny *s)
 static clv_status work(void *asked)
 {
     clv_status status;
-    skinny s = {.args = asked};
+    skinny_args *args = asked;
+    skinny s = {.args = args};
+    TRY(bench_read_bytes("--set", args->set, &args->set_bytes));
+    TRY(bench_read_operands(args->op, args->weights, &args->kind));
     TRY(open_skinny(&s));
     contender *c = s.contenders;
     c[READ] = (contender){.name = "reading", .run = reading_run, .context = &s.reading};
@@ -229,22 +232,13 @@ int bench_skinny(int argc, char **argv)
         opt_int("k", "N", &kind->size.k, "4096", 1, 1e9, "columns of X, rows of W"),
         opt_int("n", "N", &kind->size.n, "4096", 1, 1e9, "columns of W and Y"),
         opt_choice("op", "OP", &args.op, "NN", "NN|NT", "NT: W is stored as its transpose, n x k"),
-        opt_choice("dtype", "TYPE", &kind->dtype, "f32", "f32|f64", "of X, Y and the arithmetic"),
-        opt_choice("weights", "TYPE", &args.weights, "same", "same|bf16",
-                   "of W in memory; bf16 with --dtype f32"),
+        BENCH_DTYPE(&kind->dtype, "f32"),
+        BENCH_WEIGHTS(&args.weights, "W"),
         opt_text("set", "BYTES", &args.set, "512M", "of all weights together: more than the cache"),
         BENCH_REPEAT(&args.repeat),
         BENCH_THREADS(&args.threads),
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    if (code != OPTIONS_RUN) return code;
-    if (!bytes_parse(args.set, &args.set_bytes) || args.set_bytes < 1)
-        return bench_misuse("--set", "bytes as 512M or 2G", args.set);
-    if (args.weights && kind->dtype != CLV_F32)
-        return bench_misuse("--weights", "same unless --dtype is f32", "bf16");
-    kind->trans_b = args.op;
-    kind->weights = args.weights ? CLV_BF16 : kind->dtype;
-    return tool_run(work, &args);
+    return tool_main(&about, options, argc, argv, work, &args);
 }

@@ -252,6 +252,5 @@ done:
 int cmd_doctor(int argc, char **argv)
 {
     option options[] = {JSON_OPTION, {0}};
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(doctor, NULL) : code;
+    return tool_main(&about, options, argc, argv, doctor, NULL);
 }

@@ -55,16 +55,11 @@ int cmd_eval(int argc, char **argv)
 {
     eval_args args = {0};
     option options[] = {
-        LOAD_OPTION(&args.model.load),
         opt_list("data", "FILE...", &args.data, REQUIRED, "text, read as one, a byte a token"),
-        GRID_OPTION(&args.model.grid),
         opt_int("batch", "N", &args.batch, "8", 1, 1 << 20, "windows at once, all ranks together"),
-        REPRODUCIBLE_OPTION(&args.model.reproducible),
-        JSON_OPTION,
-        MODEL_OPTIONS(&args.model.record.model),
+        TRAINED_OPTIONS(&args.model),
         {0},
     };
     args.model.options = options;
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(eval, &args) : code;
+    return tool_main(&about, options, argc, argv, eval, &args);
 }

@@ -115,19 +115,14 @@ int cmd_generate(int argc, char **argv)
 {
     generate_args args = {0};
     option options[] = {
-        LOAD_OPTION(&args.model.load),
         opt_text("prompt", "TEXT", &args.prompt, REQUIRED, "what the text begins with"),
         opt_int("tokens", "N", &args.tokens, "200", 1, 1e9, "bytes to add"),
         opt_real("temperature", "X", &args.temperature, "0.8", 0, 100, "0: always the likeliest"),
         opt_int("top-k", "N", &args.top_k, "0", 0, 1 << 30, "draw from the likeliest N; 0: all"),
         opt_int("seed", "N", &args.seed, "1", 0, 9e15, "of the draws"),
-        GRID_OPTION(&args.model.grid),
-        REPRODUCIBLE_OPTION(&args.model.reproducible),
-        JSON_OPTION,
-        MODEL_OPTIONS(&args.model.record.model),
+        TRAINED_OPTIONS(&args.model),
         {0},
     };
     args.model.options = options;
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(generate, &args) : code;
+    return tool_main(&about, options, argc, argv, generate, &args);
 }

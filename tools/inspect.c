@@ -88,8 +88,9 @@ static void show_summary(const clv_checkpoint *checkpoint, const char *file)
     json_decref(object);
 }
 
-static clv_status inspect(void *path)
+static clv_status inspect(void *asked)
 {
+    const char *path = *(const char **)asked;
     clv_status status;
     clv_grid *grid = NULL;
     clv_checkpoint *checkpoint = NULL;
@@ -117,6 +118,5 @@ int cmd_inspect(int argc, char **argv)
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(inspect, (void *)path) : code;
+    return tool_main(&about, options, argc, argv, inspect, &path);
 }

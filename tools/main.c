@@ -42,7 +42,7 @@ static void show_help(void)
     for (const subcommand *s = subcommands; s->name; s++) printf("  %-10s %s\n", s->name, s->help);
     printf(
         "\ncleave SUBCOMMAND --help explains each, with examples. Exit status: 0 done, 1 failed,\n"
-        "2 wrong words on the command line.\n");
+        "2 a mistake in the command line.\n");
 }
 
 static const subcommand *find(const char *name)
@@ -65,9 +65,8 @@ static int run(const char *word, int argc, char **argv)
         if (tool.rank == 0) printf("cleave %s\n", clv_version());
         return 0;
     }
-    tool_fail(CLV_EARG, "expected a subcommand (cleave --help lists them), found \"%.200s\"", word);
-    tool_report();
-    return 2;
+    tool_misuse(tool_fail(CLV_EARG, "expected a subcommand, found \"%.200s\"", word));
+    return tool_report();
 }
 
 int main(int argc, char **argv)
@@ -79,8 +78,7 @@ int main(int argc, char **argv)
     int code = run(argc > 1 ? argv[1] : "", argc, argv);
     if (!output_flush() && code == 0) {
         tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
-        tool_report();
-        code = 1;
+        code = tool_report();
     }
     return code;
 }

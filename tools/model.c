@@ -12,9 +12,9 @@ clv_status model_open(model_args *args, int64_t sequences, model *m)
     record *r = &args->record;
     *m = (model){0};
     TRY(record_resume(args->load, args->options, r, &m->file));
-    TRY(tool_grid(args->grid, sequences, args->reproducible ? CLV_LEAVES : 0, &m->grid));
+    TRY(tool_model_grid(args->grid, sequences, args->reproducible ? CLV_LEAVES : 0, &m->grid));
     TRY(room_check(m->grid, &r->model, sequences, false));
-    TRY(clv_gpt_create(m->grid, &r->model, sequences, &m->gpt));
+    TRY(tool_misuse(clv_gpt_create(m->grid, &r->model, sequences, &m->gpt)));
     TRY(record_load(m->grid, m->file, clv_gpt_params(m->gpt), NULL));
 done:
     return status;

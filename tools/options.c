@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USAGE = 2, HELP_COLUMN = 24 };
+enum { HELP_COLUMN = 24 };
 
 /* The words, and which of them is next. */
 typedef struct {
@@ -169,9 +169,7 @@ static clv_status read_word(option options[], reader *in)
     const char *name = word + 1 + (word[1] == '-'), *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
     option *o = length && (length == 1) == (word[1] != '-') ? find(options, name, length) : NULL;
-    if (!o)
-        return tool_fail(CLV_EARG, "unknown option %.200s: cleave %s --help lists the options",
-                         word, tool.command);
+    if (!o) return tool_fail(CLV_EARG, "unknown option %.200s", word);
     o->given = true;
     return read_argument(o, equals ? equals + 1 : NULL, in);
 }
@@ -332,9 +330,7 @@ int options_parse(const manual *about, option options[], int argc, char **argv)
         if (tool.rank == 0) show_manual(about, options);
         return 0;
     }
-    if (read_words(options, &in) == CLV_OK) return OPTIONS_RUN;
-    tool_report();
-    return USAGE;
+    return tool_misuse(read_words(options, &in)) == CLV_OK ? OPTIONS_RUN : tool_report();
 }
 
 void options_inherit(const option options[], void *asked, size_t size, void *found)

@@ -46,7 +46,7 @@ clv_status product_specs(const product_kind *kind, const clv_grid *grid,
     specs[C] = spec_of(e.m, e.n, false, kind->dtype);
     for (int i = 0; i < OPERANDS; i++) {
         specs[i].layout = default_layout(grid);
-        if (layouts && layouts[i]) TRY(clv_layout_parse(grid, layouts[i], &specs[i].layout));
+        if (layouts && layouts[i]) TRY(tool_layout(grid, layouts[i], &specs[i].layout));
     }
 done:
     return status;
@@ -56,8 +56,7 @@ clv_status product_grid(const product_kind *kind, const char *grid, int leaves, 
 {
     clv_status status;
     p->kind = *kind;
-    TRY(clv_grid_create_text(MPI_COMM_WORLD, grid, &p->grid));
-    if (leaves) TRY(clv_grid_set_leaves(p->grid, leaves));
+    TRY(tool_grid(grid, leaves, &p->grid));
     tool_grid_format(p->grid, p->axes, sizeof p->axes);
 done:
     return status;

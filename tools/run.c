@@ -15,6 +15,11 @@ tool_state tool;
 /* What tool_fail recorded; "" where the library's own words hold. */
 static char message[1024];
 
+/* Whether the failure is a mistake in the command line. */
+static bool misused;
+
+enum { EXIT_USAGE = 2 };
+
 /* Variables in which launchers tell a process its rank. */
 static const char *const rank_variables[] = {"PMI_RANK", "PMIX_RANK", "SLURM_PROCID"};
 
@@ -26,8 +31,10 @@ static int64_t gcd(int64_t a, int64_t b)
 /* One line for one error, whatever the library wrote. */
 static void print_line(const char *text)
 {
-    fprintf(stderr, "cleave%s%s: ", tool.command ? " " : "", tool.command ? tool.command : "");
+    const char *space = tool.command ? " " : "", *command = tool.command ? tool.command : "";
+    fprintf(stderr, "cleave%s%s: ", space, command);
     for (; *text; text++) fputc(*text == '\n' ? ' ' : *text, stderr);
+    if (misused) fprintf(stderr, " (see cleave%s%s --help)", space, command);
     fputc('\n', stderr);
     fflush(stderr);
 }
@@ -41,10 +48,17 @@ clv_status tool_fail(clv_status status, const char *format, ...)
     return status;
 }
 
-void tool_report(void)
+clv_status tool_misuse(clv_status status)
+{
+    misused |= status == CLV_EARG || status == CLV_ELAYOUT || status == CLV_EUNSUPPORTED;
+    return status;
+}
+
+int tool_report(void)
 {
     const char *text = *message ? message : clv_last_error();
     if (tool.rank == 0) print_line(*text ? text : "failed, and nothing says why");
+    return misused ? EXIT_USAGE : EXIT_FAILURE;
 }
 
 int tool_launch_rank(void)
@@ -56,31 +70,41 @@ int tool_launch_rank(void)
     return -1;
 }
 
-int tool_run(clv_status (*work)(void *args), void *args)
+int tool_main(const manual *about, option options[], int argc, char **argv,
+              clv_status (*work)(void *args), void *args)
 {
-    int provided;
+    int provided, code = options_parse(about, options, argc, argv);
+    if (code != OPTIONS_RUN) return code;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
         tool_fail(CLV_EMPI, "MPI could not be started");
-        tool_report();
-        return EXIT_FAILURE;
+        return tool_report();
     }
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &tool.rank);
-    clv_status status = work(args);
-    if (status != CLV_OK) tool_report();
+    code = work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
     MPI_Finalize();
-    return status == CLV_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    return code;
 }
 
-clv_status tool_grid(const char *text, int64_t batch, int leaves, clv_grid **grid)
+clv_status tool_grid(const char *text, int leaves, clv_grid **grid)
+{
+    clv_status status = clv_grid_create_text(MPI_COMM_WORLD, text, grid);
+    return tool_misuse(status == CLV_OK ? clv_grid_set_leaves(*grid, leaves) : status);
+}
+
+clv_status tool_model_grid(const char *text, int64_t batch, int leaves, clv_grid **grid)
 {
     int size;
     char automatic[64];
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     int data = (int)gcd(batch, size);
     snprintf(automatic, sizeof automatic, "data=%d,col=%d", data, size / data);
-    clv_status status = clv_grid_create_text(MPI_COMM_WORLD, text ? text : automatic, grid);
-    return status == CLV_OK ? clv_grid_set_leaves(*grid, leaves) : status;
+    return tool_grid(text ? text : automatic, leaves, grid);
+}
+
+clv_status tool_layout(const clv_grid *grid, const char *text, clv_layout *layout)
+{
+    return tool_misuse(clv_layout_parse(grid, text, layout));
 }
 
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size)

@@ -3,15 +3,14 @@
  * tool.h: what the files of the command share; private to tools/.
  *
  * A subcommand is one file: a table of options, a manual, and a function that does the work.
- * Its cmd_NAME reads the words and hands the work to tool_run, which starts MPI, reports an
+ * Its cmd_NAME hands all three to tool_main, which reads the words, starts MPI, works, reports an
  * error once, and ends:
  *
  *     int cmd_eval(int argc, char **argv)
  *     {
  *         eval_args args = {0};
  *         option options[] = {GRID_OPTION(&args.grid), JSON_OPTION, {0}};
- *         int code = options_parse(&eval_manual, options, argc, argv);
- *         return code == OPTIONS_RUN ? tool_run(eval, &args) : code;
+ *         return tool_main(&about, options, argc, argv, eval, &args);
  *     }
  */
 #ifndef TOOL_H
@@ -115,15 +114,23 @@ typedef struct {
 } tool_state;
 extern tool_state tool;
 
-/* Starts MPI, works, reports a failure on rank 0, ends MPI. Returns the exit status. */
-int tool_run(clv_status (*work)(void *args), void *args);
+/* Reads the words; unless they ask for the manual or are wrong starts MPI, works, reports a failure
+ * on rank 0, ends MPI. Returns the exit status: 0 done, 1 failed, 2 a mistake in the command line.
+ */
+int tool_main(const manual *about, option options[], int argc, char **argv,
+              clv_status (*work)(void *args), void *args);
 
 /* Records the text that tool_run reports instead of clv_last_error, and returns status. */
 clv_status tool_fail(clv_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Prints that text, else clv_last_error, on rank 0's stderr, in one line. */
-void tool_report(void);
+/* Returns status, the verdict on words of the command line. If they are what is wrong (CLV_EARG,
+ * CLV_ELAYOUT, CLV_EUNSUPPORTED), this is a mistake in the command line. */
+clv_status tool_misuse(clv_status status);
+
+/* Prints that text, else clv_last_error, on rank 0's stderr, in one line; after a mistake in the
+ * command line with a hint at --help. Returns the exit status of a failure. */
+int tool_report(void);
 
 /* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
  * launcher. */
@@ -135,9 +142,13 @@ int tool_launch_rank(void);
         if ((status = (call)) != CLV_OK) goto done; \
     } while (0)
 
-/* The grid of `text` over all ranks; without text, the ranks that divide `batch` on data and the
- * rest on col. leaves: as clv_grid_set_leaves. Collective over all processes. */
-clv_status tool_grid(const char *text, int64_t batch, int leaves, clv_grid **grid);
+/* The grid of --grid's text over all ranks, NULL: all on col. leaves: as clv_grid_set_leaves.
+ * Collective over all processes. */
+clv_status tool_grid(const char *text, int leaves, clv_grid **grid);
+/* A model's: without text, the ranks that divide `batch` on data and the rest on col. */
+clv_status tool_model_grid(const char *text, int64_t batch, int leaves, clv_grid **grid);
+/* The layout of an option's text. Local. */
+clv_status tool_layout(const clv_grid *grid, const char *text, clv_layout *layout);
 
 /* "data=2,col=1", in buffer. */
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
@@ -209,7 +220,7 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
 
 typedef struct {
     record record;           /* MODEL_OPTIONS point into it            */
-    const char *load, *grid; /* a checkpoint or a folder; as tool_grid */
+    const char *load, *grid; /* a checkpoint or a folder; as tool_model_grid */
     bool reproducible;
     const option *options;
 } model_args;
@@ -225,8 +236,11 @@ typedef struct {
 clv_status model_open(model_args *args, int64_t sequences, model *m);
 void model_close(model *m);
 
-#define LOAD_OPTION(text) \
-    opt_text("load", "PATH", text, REQUIRED, "a checkpoint, or a folder: its newest")
+/* Rows for a model_args. */
+#define TRAINED_OPTIONS(m)                                                                   \
+    opt_text("load", "PATH", &(m)->load, REQUIRED, "a checkpoint, or a folder: its newest"), \
+        GRID_OPTION(&(m)->grid), REPRODUCIBLE_OPTION(&(m)->reproducible), JSON_OPTION,       \
+        MODEL_OPTIONS(&(m)->record.model)
 
 /* ---- room.c ---------------------------------------------------------------------------- */
 

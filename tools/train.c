@@ -163,9 +163,9 @@ static clv_status settle_record(training *t, train_args *args)
     if (args->resume) return resume_record(t, args);
     if (s->warmup < 0) s->warmup = least(WARMUP, s->steps / 10);
     if (r->model.width % r->model.heads)
-        return tool_fail(CLV_EARG,
-                         "--heads: expected a divisor of the width %" PRId64 ", found %" PRId64,
-                         r->model.width, r->model.heads);
+        return tool_misuse(tool_fail(
+            CLV_EARG, "--heads: expected a divisor of the width %" PRId64 ", found %" PRId64,
+            r->model.width, r->model.heads));
     r->model.vocabulary = VOCABULARY;
     return CLV_OK;
 }
@@ -179,14 +179,14 @@ static clv_status prepare(training *t, train_args *args)
     *r = args->record;
     if (r->schedule.final < 0) r->schedule.final = r->schedule.peak / 10;
     if (args->reproducible && !r->leaves) r->leaves = CLV_LEAVES;
-    TRY(tool_grid(args->grid, r->batch, r->leaves, &t->grid));
+    TRY(tool_model_grid(args->grid, r->batch, r->leaves, &t->grid));
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
     TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
     t->source = tool_source(t->text);
     TRY(room_check(t->grid, &r->model, r->batch, true));
     TRY(take_folder(t));
-    TRY(clv_gpt_create(t->grid, &r->model, r->batch, &t->gpt));
+    TRY(tool_misuse(clv_gpt_create(t->grid, &r->model, r->batch, &t->gpt)));
     clv_train_config config = {r->optimizer, r->schedule, r->position.seed};
     TRY(clv_trainer_create(t->gpt, &t->source, &config, &t->trainer));
     if (t->from) {
@@ -341,6 +341,5 @@ int cmd_train(int argc, char **argv)
         {0},
     };
     args.options = options;
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(train, &args) : code;
+    return tool_main(&about, options, argc, argv, train, &args);
 }

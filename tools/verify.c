@@ -109,8 +109,9 @@ static clv_status verify_file(clv_grid *grid, const char *file)
 }
 
 /* All files, the bad ones too; the error is the last bad one's. */
-static clv_status verify(void *path)
+static clv_status verify(void *asked)
 {
+    const char *path = *(const char **)asked;
     clv_status status, verdict = CLV_OK;
     clv_grid *grid = NULL;
     name_list list = {0};
@@ -135,6 +136,5 @@ int cmd_verify(int argc, char **argv)
         JSON_OPTION,
         {0},
     };
-    int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(verify, (void *)path) : code;
+    return tool_main(&about, options, argc, argv, verify, &path);
 }
