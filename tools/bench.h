@@ -107,6 +107,26 @@ product_kind product_share(const product_kind *kind, const clv_grid *grid, clv_s
 clv_status product_open_alone(const product_kind *kind, product *p);
 clv_status product_run_alone(void *p); /* contender's */
 
+/* ---- mover.c: one matrix from a layout to another ------------------------------------- */
+
+typedef struct {
+    clv_spec from, to;
+    clv_matrix *src, *dst;
+    clv_plan *plan;
+} mover;
+
+/* Specs of both ends: `matrix`, in layouts as text. Local. */
+clv_status mover_specs(const clv_grid *grid, clv_spec matrix, const char *from, const char *to,
+                       mover *m);
+/* The matrices of those specs, the first filled, and the plan; to be closed after a failure too.
+ * Collective. */
+clv_status mover_open(clv_grid *grid, mover *m);
+clv_status mover_run(void *m); /* contender's */
+void mover_close(mover *m);
+
+/* Of this process's block. Local. */
+double block_bytes(const clv_grid *grid, clv_spec spec);
+
 /* ---- reading.c: how fast memory can be read ------------------------------------------- */
 
 /* count parts of so many bytes each (multiples of 32; aligned so), all read once in a run, by so

@@ -37,53 +37,23 @@ static void row(const char *what, double value, const char *unit)
 enum { SIZES = 5 };
 static const double message_sizes[SIZES] = {64, 16 << 10, 1 << 20, 4 << 20, 16 << 20};
 
-typedef struct {
-    clv_plan *plan;
-    clv_matrix *src, *dst;
-} mover;
-
-static clv_status run_move(void *context)
-{
-    mover *m = context;
-    return clv_execute_move(m->plan, 1, m->src, 0, m->dst);
-}
-
-static void close_move(mover *m)
-{
-    clv_plan_destroy(&m->plan);
-    clv_matrix_destroy(&m->dst);
-    clv_matrix_destroy(&m->src);
-}
-
 /* An all-gather in which every process receives a message of `bytes` from each of the others. */
-static clv_status open_move(clv_grid *grid, const char *from, const char *to, double bytes,
-                            mover *m)
-{
-    clv_status status;
-    clv_spec src = {
-        .m = clv_grid_size(grid), .n = (int64_t)bytes / (int64_t)sizeof(float), .dtype = CLV_F32};
-    clv_spec dst = src;
-    TRY(clv_layout_parse(grid, from, &src.layout));
-    TRY(clv_layout_parse(grid, to, &dst.layout));
-    TRY(clv_matrix_create(grid, src, &m->src));
-    TRY(clv_matrix_create(grid, dst, &m->dst));
-    TRY(clv_plan_move(m->src, m->dst, &(clv_plan_options){.overwrite = true}, &m->plan));
-done:
-    return status;
-}
-
 static clv_status time_message(calibration *c, const char *from, const char *to, double bytes,
                                double *seconds)
 {
     clv_status status;
     mover m = {0};
-    contender list[] = {{.name = "move", .run = run_move, .context = &m}};
-    TRY(open_move(c->grid, from, to, bytes, &m));
+    contender list[] = {{.name = "move", .run = mover_run, .context = &m}};
+    clv_spec rows = {.m = clv_grid_size(c->grid),
+                     .n = (int64_t)bytes / (int64_t)sizeof(float),
+                     .dtype = CLV_F32};
+    TRY(mover_specs(c->grid, rows, from, to, &m));
+    TRY(mover_open(c->grid, &m));
     TRY(contenders_measure(c->grid, 1, list, c->args->repeat, least_turn));
     *seconds = list[0].seconds.median;
 done:
     contenders_free(1, list);
-    close_move(&m);
+    mover_close(&m);
     return status;
 }
 

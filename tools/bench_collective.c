@@ -36,11 +36,6 @@ typedef struct {
     int sizes;
 } collective_args;
 
-typedef struct {
-    clv_plan *plan;
-    clv_matrix *src, *dst;
-} mover;
-
 /* MPICH's: count elements to or from each process, or of the whole for an all-reduce. */
 typedef struct {
     collective op;
@@ -59,12 +54,6 @@ typedef struct {
     mpich mpich;
     contender contenders[CONTENDERS];
 } bench;
-
-static clv_status run_move(void *context)
-{
-    mover *m = context;
-    return clv_execute_move(m->plan, 1, m->src, 0, m->dst);
-}
 
 /* ---- MPICH's own ---- */
 
@@ -169,16 +158,11 @@ static clv_status open_mpich(bench *b)
 static clv_status open_move(bench *b)
 {
     clv_status status;
-    int64_t size = clv_grid_size(b->grid);
-    double row = b->bytes / (double)size / (double)clv_dtype_size(b->args->dtype);
-    clv_spec src = {.m = size, .n = (int64_t)row, .dtype = b->args->dtype}, dst = src;
-    TRY(clv_layout_parse(b->grid, from_layouts[b->args->op], &src.layout));
-    TRY(clv_layout_parse(b->grid, to_layouts[b->args->op], &dst.layout));
-    TRY(clv_matrix_create(b->grid, src, &b->mover.src));
-    TRY(clv_matrix_create(b->grid, dst, &b->mover.dst));
-    TRY(clv_matrix_fill_normal(b->mover.src, 1, 0, 0, 1));
-    TRY(clv_plan_move(b->mover.src, b->mover.dst, &(clv_plan_options){.overwrite = true},
-                      &b->mover.plan));
+    int op = b->args->op, size = clv_grid_size(b->grid);
+    double row = b->bytes / size / (double)clv_dtype_size(b->args->dtype);
+    clv_spec rows = {.m = size, .n = (int64_t)row, .dtype = b->args->dtype};
+    TRY(mover_specs(b->grid, rows, from_layouts[op], to_layouts[op], &b->mover));
+    TRY(mover_open(b->grid, &b->mover));
 done:
     return status;
 }
@@ -189,9 +173,7 @@ static void close_size(bench *b)
     free(b->mpich.src);
     free(b->mpich.dst);
     b->mpich = (mpich){0};
-    clv_plan_destroy(&b->mover.plan);
-    clv_matrix_destroy(&b->mover.dst);
-    clv_matrix_destroy(&b->mover.src);
+    mover_close(&b->mover);
 }
 
 static void show_size(const bench *b)
@@ -234,7 +216,7 @@ static clv_status measure_size(bench *b, double bytes)
     bool peer = b->args->against == AGAINST_MPICH;
     TRY(open_move(b));
     if (peer) TRY(open_mpich(b));
-    b->contenders[OURS] = (contender){.name = "cleave", .run = run_move, .context = &b->mover};
+    b->contenders[OURS] = (contender){.name = "cleave", .run = mover_run, .context = &b->mover};
     b->contenders[BLOCKING] = (contender){
         .name = "blocking", .run = peer && !b->crowded ? run_blocking : NULL, .context = &b->mpich};
     b->contenders[POLLED] =

@@ -61,10 +61,7 @@ static clv_status check_room(const gemm_args *args, const clv_grid *grid, clv_gr
     clv_status status = product_specs(&args->kind, grid, args->layouts, specs);
     if (status != CLV_OK) return status;
     double bytes = 0;
-    for (int i = 0; i < OPERANDS; i++) {
-        clv_block block = clv_spec_block(grid, specs[i], clv_grid_rank(grid));
-        bytes += (double)block.m * (double)block.n * (double)clv_dtype_size(specs[i].dtype);
-    }
+    for (int i = 0; i < OPERANDS; i++) bytes += block_bytes(grid, specs[i]);
     if (!args->plan) {
         product_kind share = product_share(&args->kind, grid, specs[C]);
         bytes *= 1 + (args->against == AGAINST_SCALAPACK) + args->reproducible;

@@ -167,10 +167,7 @@ static product_kind kind_of(const linear_args *args, int i, int *c)
 static clv_status check_room(const linear *b, const clv_spec specs[])
 {
     double bytes = 0;
-    for (int i = 0; i < MATRICES; i++) {
-        clv_block block = clv_spec_block(b->grid, specs[i], clv_grid_rank(b->grid));
-        bytes += 2 * (double)block.m * (double)block.n * (double)clv_dtype_size(specs[i].dtype);
-    }
+    for (int i = 0; i < MATRICES; i++) bytes += 2 * block_bytes(b->grid, specs[i]);
     for (int i = 0, c; i < PLANS && !b->args->plan; i++) {
         product_kind kind = kind_of(b->args, i, &c);
         product_kind share = product_share(&kind, b->grid, specs[c]);

@@ -22,11 +22,6 @@ typedef struct {
 } move_args;
 
 typedef struct {
-    clv_plan *plan;
-    clv_matrix *src, *dst;
-} mover;
-
-typedef struct {
     char *src, *dst;
     size_t bytes;
 } copier;
@@ -41,24 +36,12 @@ typedef struct {
     char axes[256], from[128], to[128];
 } move;
 
-static clv_status run_move(void *context)
-{
-    mover *m = context;
-    return clv_execute_move(m->plan, 1, m->src, 0, m->dst);
-}
-
 static clv_status run_copy(void *context)
 {
     copier *c = context;
     memcpy(c->dst, c->src, c->bytes);
     __asm__ volatile("" ::: "memory"); /* nobody reads dst: it is copied all the same */
     return CLV_OK;
-}
-
-static double block_bytes(const clv_grid *grid, clv_spec spec)
-{
-    clv_block block = clv_spec_block(grid, spec, clv_grid_rank(grid));
-    return (double)block.m * (double)block.n * (double)clv_dtype_size(spec.dtype);
 }
 
 static clv_status open_copier(move *b)
@@ -77,20 +60,16 @@ static clv_status open_move(move *b)
 {
     clv_status status;
     const move_args *args = b->args;
-    clv_spec src = {.m = args->m, .n = args->n, .dtype = args->dtype}, dst = src;
+    mover *m = &b->mover;
+    clv_spec matrix = {.m = args->m, .n = args->n, .dtype = args->dtype};
     TRY(tool_grid(args->grid, 0, &b->grid));
-    TRY(tool_layout(b->grid, args->from, &src.layout));
-    TRY(tool_layout(b->grid, args->to, &dst.layout));
+    TRY(mover_specs(b->grid, matrix, args->from, args->to, m));
     TRY(room_for(b->grid, "the matrices do",
-                 2 * block_bytes(b->grid, src) + 3 * block_bytes(b->grid, dst)));
+                 2 * block_bytes(b->grid, m->from) + 3 * block_bytes(b->grid, m->to)));
     tool_grid_format(b->grid, b->axes, sizeof b->axes);
-    clv_layout_format(b->grid, src.layout, b->from, sizeof b->from);
-    clv_layout_format(b->grid, dst.layout, b->to, sizeof b->to);
-    TRY(clv_matrix_create(b->grid, src, &b->mover.src));
-    TRY(clv_matrix_create(b->grid, dst, &b->mover.dst));
-    if (args->dtype != CLV_I32) TRY(clv_matrix_fill_normal(b->mover.src, 1, 0, 0, 1));
-    TRY(clv_plan_move(b->mover.src, b->mover.dst, &(clv_plan_options){.overwrite = true},
-                      &b->mover.plan));
+    clv_layout_format(b->grid, m->from.layout, b->from, sizeof b->from);
+    clv_layout_format(b->grid, m->to.layout, b->to, sizeof b->to);
+    TRY(mover_open(b->grid, m));
     TRY(open_copier(b));
 done:
     return status;
@@ -101,9 +80,7 @@ static void close_move(move *b)
     contenders_free(CONTENDERS, b->contenders);
     free(b->copier.src);
     free(b->copier.dst);
-    clv_plan_destroy(&b->mover.plan);
-    clv_matrix_destroy(&b->mover.dst);
-    clv_matrix_destroy(&b->mover.src);
+    mover_close(&b->mover);
     clv_grid_destroy(&b->grid);
 }
 
@@ -112,7 +89,7 @@ static clv_status count_bytes(move *b)
 {
     clv_status status;
     clv_grid_traffic_reset(b->grid);
-    if (!b->args->plan) TRY(run_move(&b->mover));
+    if (!b->args->plan) TRY(mover_run(&b->mover));
     double most[] = {(double)clv_grid_traffic(b->grid).bytes_received,
                      (double)clv_plan_bytes(b->mover.plan), (double)clv_plan_memory(b->mover.plan)};
     TRY(clv_grid_reduce(b->grid, CLV_MAX, 3, most));
@@ -171,7 +148,7 @@ static clv_status work(void *asked)
     TRY(open_move(&b));
     TRY(count_bytes(&b));
     b.contenders[COPY] = (contender){.name = "copy", .run = run_copy, .context = &b.copier};
-    b.contenders[MOVE] = (contender){.name = "cleave", .run = run_move, .context = &b.mover};
+    b.contenders[MOVE] = (contender){.name = "cleave", .run = mover_run, .context = &b.mover};
     if (!b.args->plan)
         TRY(contenders_measure(b.grid, CONTENDERS, b.contenders, b.args->repeat, least_turn));
     text = plan_text(b.mover.plan);

@@ -15,6 +15,7 @@ cleave_SOURCES = \
 	tools/bench_skinny.c \
 	tools/contender.c \
 	tools/footprint.c \
+	tools/mover.c \
 	tools/products.c \
 	tools/reading.c \
 	tools/doctor.c \
