@@ -261,6 +261,8 @@ refuse "collective that does not fit" 1 'matrices do not fit' 2 collective --op 
 refuse "scheme" 2 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
 refuse "set" 2 '--set: expected bytes' 2 skinny --set none
 refuse "no part" 2 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
+refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
+refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "nothing" 2 'found ""' 1
 
 # The words of every part, once; wrong words are exit status 2.

@@ -9,9 +9,12 @@
  */
 #include "bench.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const double least_turn = 2e-3; /* seconds */
 
@@ -234,6 +237,21 @@ done:
     return status;
 }
 
+/* Before minutes of measuring: whether the profile can be written. It is opened and left as it was:
+ * a file that was there keeps what it holds, one that was not is gone again. Rank 0's. */
+static clv_status check_path(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool made = fd >= 0;
+    if (!made) fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return tool_fail(CLV_EIO, "-o: expected a file that can be written, found %s: %s", path,
+                         strerror(errno));
+    close(fd);
+    if (made) unlink(path);
+    return CLV_OK;
+}
+
 static json_t *or_default(double value)
 {
     return value > 0 ? output_number(value) : json_null();
@@ -262,6 +280,8 @@ static clv_status work(void *asked)
     clv_status status;
     calibration c = {.args = asked};
     TRY(open_grid(&c));
+    status = tool.rank == 0 && c.args->path ? check_path(c.args->path) : CLV_OK;
+    TRY(clv_grid_agree(c.grid, status));
     TRY(calibrate_messages(&c));
     TRY(calibrate_memory(&c));
     TRY(calibrate_products(&c));
