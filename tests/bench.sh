@@ -154,6 +154,11 @@ ordered "move" copy_
 quotient "move" fraction copy_seconds seconds
 check "a move on five processes" bench 5 move -m 7 -n 3 --from 'col|-' --to '-|col' --repeat 1 --json
 keys "a move on five processes" seconds bytes_per_rank
+for ranks in 1 3; do
+    check "nothing moves on $ranks" bench $ranks move -m 64 -n 32 --from '-|-' --to 'col|-' --repeat 1 --json
+    keys "nothing moves on $ranks" seconds bytes_per_rank
+    check "nothing moves on $ranks: no fraction" [ "$(grep -c fraction out)" = 0 ]
+done
 check "a move: the plan" bench 2 move --from '-|-;col' --to '-|-' --plan
 check "a move: its steps" grep -q 'reduce-scatter' out
 

@@ -122,6 +122,7 @@ static void show_result(const move *b, const char *text)
     output_text("  %-10s %10s %10s %10s %10s\n", "", "seconds", "least", "most", "GB/s");
     for (int i = 0; i < CONTENDERS; i++) {
         const contender *c = &b->contenders[i];
+        if (!c->run) continue;
         output_text("  %-10s %10.4g %10.4g %10.4g %10.4g\n", c->name, c->seconds.median,
                     c->seconds.least, c->seconds.most, b->bytes / c->seconds.median / 1e9);
     }
@@ -130,13 +131,15 @@ static void show_result(const move *b, const char *text)
     json_t *object = question(b, text);
     spread ours = b->contenders[MOVE].seconds, copy = b->contenders[COPY].seconds;
     json_seconds(object, "", ours);
-    json_seconds(object, "copy_", copy);
+    if (b->contenders[COPY].run) {
+        json_seconds(object, "copy_", copy);
+        json_object_set_new(object, "fraction", output_number(copy.median / ours.median));
+    }
     json_object_update_new(
-        object, json_pack("{s:I,s:o,s:o,s:o,s:I}", "bytes_per_rank", (json_int_t)b->bytes,
+        object, json_pack("{s:I,s:o,s:o,s:I}", "bytes_per_rank", (json_int_t)b->bytes,
                           "gbytes_per_second", output_number(b->bytes / ours.median / 1e9),
-                          "fraction", output_number(copy.median / ours.median), "predicted_seconds",
-                          output_number(clv_plan_seconds(b->mover.plan)), "repeat",
-                          (json_int_t)b->args->repeat));
+                          "predicted_seconds", output_number(clv_plan_seconds(b->mover.plan)),
+                          "repeat", (json_int_t)b->args->repeat));
     output_json("o", object);
 }
 
@@ -147,7 +150,9 @@ static clv_status work(void *asked)
     move b = {.args = asked};
     TRY(open_move(&b));
     TRY(count_bytes(&b));
-    b.contenders[COPY] = (contender){.name = "copy", .run = run_copy, .context = &b.copier};
+    /* Where nothing is received there is nothing to copy either, and no limit. */
+    b.contenders[COPY] = (contender){
+        .name = "copy", .run = b.planned_bytes > 0 ? run_copy : NULL, .context = &b.copier};
     b.contenders[MOVE] = (contender){.name = "cleave", .run = mover_run, .context = &b.mover};
     if (!b.args->plan)
         TRY(contenders_measure(b.grid, CONTENDERS, b.contenders, b.args->repeat, least_turn));
@@ -172,7 +177,9 @@ static const manual about = {
     .synopsis = "--from LAYOUT --to LAYOUT [options]",
     .about =
         "Moves a matrix from one layout to another, and says how near that comes to the limit of\n"
-        "a node: every process copying as many bytes as it receives in its own memory.",
+        "a node: every process copying as many bytes as it receives in its own memory. Where "
+        "nothing moves\n"
+        "there is no such limit.",
     .examples = "  mpiexec.mpich -n 2 cleave bench move --grid row=2 --from 'row|-' --to '-|row'\n"
                 "  mpiexec.mpich -n 4 cleave bench move --grid row=2,col=2 -m 8192 -n 1024 \\\n"
                 "      --from 'row|-;col' --to 'row+col|-' --dtype bf16 --json\n",
