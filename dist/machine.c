@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* A key of a profile. The defaults are those of a present core and network: what they are good
  * for is to tell a cheap plan from a dear one. */
@@ -76,9 +77,13 @@ clv_status clv_machine_read(const char *path, clv_machine *machine)
     json_error_t error;
     const char *name;
     clv_machine result = {0};
+    struct stat info;
     FILE *file = fopen(path, "r");
     CLVI_CHECK(file, errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO, "profile \"%s\": %s", path,
                strerror(errno));
+    CLVI_CHECK(fstat(fileno(file), &info) || !S_ISDIR(info.st_mode), CLV_EFORMAT,
+               "profile \"%s\": expected a file written by cleave bench calibrate, found a folder",
+               path);
     root = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
     CLVI_CHECK(root, CLV_EFORMAT, "profile \"%s\": line %d: %s", path, error.line, error.text);
     CLVI_CHECK(json_is_object(root), CLV_EFORMAT, "profile \"%s\": expected one JSON object", path);

@@ -231,6 +231,9 @@ unset CLEAVE_NODE_SIZE
 check "pretended nodes: two" equal nodes 2
 check "pretended nodes: a network" between net_bandwidth 0 1e13
 check "pretended nodes: nothing inside" equal node_latency null
+mkdir folder
+CLEAVE_PROFILE=folder "$CLEAVE" doctor --json >doctor 2>&1
+check "doctor: a folder for a profile" grep -q 'expected a file written by cleave bench calibrate, found a folder' doctor
 check "calibrate for people" bench 1 calibrate --repeat 1
 check "calibrate for people: flops" grep -Eq '^  of large products +[0-9.]+ GFLOP/s' out
 
