@@ -167,6 +167,7 @@ for op in allreduce allgather reducescatter; do
     check "$op" bench 3 collective --op $op --bytes 100,1K..2K --against mpich --repeat 2 --json
     check "$op: three sizes" [ "$(wc -l <out)" = 3 ]
     check "$op: the sizes" [ "$(value bytes | tr '\n' ' ')" = '108 1032 2052 ' ]
+    check "$op: the sizes asked for" [ "$(value asked_bytes | tr '\n' ' ')" = '100 1024 2048 ' ]
     cp out all
     for line in 1 2 3; do
         sed -n ${line}p all >out
@@ -178,6 +179,9 @@ for op in allreduce allgather reducescatter; do
 done
 check "collective without a peer" bench 2 collective --op allgather --bytes 64 --repeat 1
 check "collective: table" grep -Eq '^ +64 B +[0-9.e-]+' out
+check "collective: as asked" [ "$(grep -c asked out)" = 0 ]
+check "collective of 3 bytes" bench 2 collective --op allgather --bytes 3 --repeat 1
+check "collective of 3 bytes: says so" grep -q '^ *8 B .*, for 3 B asked for$' out
 
 # Layers, in every scheme.
 for scheme in chosen column row; do
@@ -207,12 +211,14 @@ keys "skinny" m n k dtype weights ranks threads matrices set_bytes gbytes_per_se
     read_gbytes_per_second gflops blis_gflops products_per_second fraction ratio seconds
 check "skinny: matrices" equal matrices 4
 check "skinny: bytes" equal set_bytes $((4 * 64 * 128 * 4))
+check "skinny: bytes asked for" equal asked_set_bytes $((100 * 1024))
 quotient "skinny" fraction gbytes_per_second read_gbytes_per_second
 quotient "skinny" ratio gflops blis_gflops
 check "skinny: flops of the bytes" awk -v g="$(value gflops)" -v b="$(value gbytes_per_second)" \
     'BEGIN {r = g / b; exit !(r > 0.999 && r < 1.001)}'
 check "skinny, stored across, on threads" bench 1 skinny -m 1 -k 64 -n 128 --op NT --threads 2 \
     --set 100K --repeat 1
+check "skinny: says what was asked for" grep -q '4 of them (128 KiB, for 100 KiB asked for)' out
 check "skinny: table" grep -Eq '^  blis +[0-9.]+' out
 
 # The profile: every number that one node can tell, and the file is read back.
@@ -225,15 +231,15 @@ check "calibrate: doctor names it" grep -q '"profile", "grade": "ok", "found": "
 echo '{"flops": "many"}' >broken
 CLEAVE_PROFILE=broken "$CLEAVE" doctor --json >doctor 2>&1
 check "doctor: a broken profile" grep -q '"profile", "grade": "broken"' doctor
+mkdir folder
+CLEAVE_PROFILE=folder "$CLEAVE" doctor --json >doctor 2>&1
+check "doctor: a folder for a profile" grep -q 'expected a file written by cleave bench calibrate, found a folder' doctor
 export CLEAVE_NODE_SIZE=1
 check "pretended nodes" bench 2 calibrate --repeat 1 --json
 unset CLEAVE_NODE_SIZE
 check "pretended nodes: two" equal nodes 2
 check "pretended nodes: a network" between net_bandwidth 0 1e13
 check "pretended nodes: nothing inside" equal node_latency null
-mkdir folder
-CLEAVE_PROFILE=folder "$CLEAVE" doctor --json >doctor 2>&1
-check "doctor: a folder for a profile" grep -q 'expected a file written by cleave bench calibrate, found a folder' doctor
 check "calibrate for people" bench 1 calibrate --repeat 1
 check "calibrate for people: flops" grep -Eq '^  of large products +[0-9.]+ GFLOP/s' out
 
@@ -255,6 +261,8 @@ refuse "a grid that is none" 2 'expected NAME=SIZE' 2 linear --grid row
 refuse "a layout that is none" 2 'expected "rows|cols"' 2 move --from row --to '-|-'
 refuse "layout of a layer" 2 'found "row"' 2 linear --layout-w 'row|-'
 refuse "not reproducible" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible
+refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
+refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "dtype" 2 'f32|f64, found "bf16"' 1 gemm --dtype bf16
 refuse "extent" 2 'found "0"' 1 gemm -m 0
 refuse "op" 2 'NN|NT|TN|TT, found "XX"' 1 gemm --op XX
@@ -269,8 +277,6 @@ refuse "collective that does not fit" 1 'matrices do not fit' 2 collective --op 
 refuse "scheme" 2 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
 refuse "set" 2 '--set: expected bytes' 2 skinny --set none
 refuse "no part" 2 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
-refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
-refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "nothing" 2 'found ""' 1
 
 # The words of every part, once; wrong words are exit status 2.

@@ -4,6 +4,7 @@
  */
 #include "bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +28,16 @@ static const part parts[] = {
 
 static void show_help(void)
 {
-    printf("Usage: cleave bench PART [options]\n"
-           "       mpiexec.mpich -n RANKS cleave bench PART [options]\n\n"
-           "Measures a part of Cleave against the limit of the machine and against its peers, all\n"
-           "in one run: the contenders take turns, so that what disturbs the machine disturbs all\n"
-           "of them alike. Seconds are the median of the turns, each being that of the slowest\n"
-           "process.\n\nParts:\n");
+    printf(
+        "Usage: cleave bench PART [options]\n"
+        "       mpiexec.mpich -n RANKS cleave bench PART [options]\n\n"
+        "Measures a part of Cleave against the limit of the machine and against its peers, all\n"
+        "in one run: the contenders take turns, so that what disturbs the machine disturbs all\n"
+        "of them alike. Seconds are the median of the turns, each being that of the slowest\n"
+        "process.\n\n"
+        "A size in bytes becomes whole elements for each process, or whole matrices; the result\n"
+        "says the size that was measured and, where it is another, the size asked for.\n\n"
+        "Parts:\n");
     for (const part *p = parts; p->name; p++) printf("  %-12s %s\n", p->name, p->help);
     printf("\ncleave bench PART --help explains each, with examples.\n");
 }
@@ -64,7 +69,7 @@ bool bytes_parse(const char *text, double *bytes)
     const char *unit = *end ? strchr(units, *end) : NULL;
     if (end == text || (*end && (!unit || end[1])) || !(value >= 0 && value < 1e18)) return false;
     for (const char *u = units; unit && u <= unit; u++) value *= 1024;
-    *bytes = value;
+    *bytes = ceil(value);
     return true;
 }
 
@@ -74,6 +79,14 @@ const char *bytes_format(double bytes, char buffer[32])
     int unit = 0;
     while (bytes >= 1024 && unit < 4) bytes /= 1024, unit++;
     snprintf(buffer, 32, "%.4g %s", bytes, units[unit]);
+    return buffer;
+}
+
+const char *bytes_note(double bytes, double asked, char buffer[64])
+{
+    char text[32];
+    *buffer = '\0';
+    if (bytes != asked) snprintf(buffer, 64, ", for %s asked for", bytes_format(asked, text));
     return buffer;
 }
 

@@ -49,7 +49,8 @@ typedef struct {
     const collective_args *args;
     clv_grid *grid;
     bool crowded; /* more ranks than cores */
-    double bytes; /* of the whole matrix: rounded up to whole elements for each process */
+    double asked; /* bytes of the whole matrix                             */
+    double bytes; /* the same, rounded up to whole elements for each process */
     mover mover;
     mpich mpich;
     contender contenders[CONTENDERS];
@@ -178,7 +179,7 @@ static void close_size(bench *b)
 
 static void show_size(const bench *b)
 {
-    char bytes[32];
+    char bytes[32], note[64];
     int best = best_of_mpich(b->contenders);
     spread ours = b->contenders[OURS].seconds, theirs = b->contenders[best].seconds;
     output_text("  %10s %12.4g %12.4g %12.4g %10.4g", bytes_format(b->bytes, bytes), ours.median,
@@ -186,11 +187,12 @@ static void show_size(const bench *b)
     if (b->args->against == AGAINST_MPICH)
         output_text(" %12.4g %8.2f  %s", theirs.median, theirs.median / ours.median,
                     b->contenders[best].name);
-    output_text("\n");
-    json_t *object = json_pack("{s:s,s:s,s:I,s:s,s:i,s:b,s:I}", "bench", "collective", "op",
-                               op_names[b->args->op], "bytes", (json_int_t)b->bytes, "dtype",
-                               clv_dtype_name(b->args->dtype), "ranks", clv_grid_size(b->grid),
-                               "crowded", b->crowded, "repeat", (json_int_t)b->args->repeat);
+    output_text("%s\n", bytes_note(b->bytes, b->asked, note));
+    json_t *object = json_pack("{s:s,s:s,s:I,s:I,s:s,s:i,s:b,s:I}", "bench", "collective", "op",
+                               op_names[b->args->op], "bytes", (json_int_t)b->bytes, "asked_bytes",
+                               (json_int_t)b->asked, "dtype", clv_dtype_name(b->args->dtype),
+                               "ranks", clv_grid_size(b->grid), "crowded", b->crowded, "repeat",
+                               (json_int_t)b->args->repeat);
     json_seconds(object, "", ours);
     if (b->args->against == AGAINST_MPICH) {
         json_seconds(object, "mpich_", theirs);
@@ -208,11 +210,12 @@ static clv_status check_room(const bench *b)
     return room_for(b->grid, "the matrices do", most * (b->args->against == AGAINST_MPICH ? 4 : 2));
 }
 
-static clv_status measure_size(bench *b, double bytes)
+static clv_status measure_size(bench *b, double asked)
 {
     clv_status status;
     double unit = clv_grid_size(b->grid) * (double)clv_dtype_size(b->args->dtype);
-    b->bytes = ceil(bytes / unit) * unit;
+    b->asked = asked;
+    b->bytes = ceil(asked / unit) * unit;
     bool peer = b->args->against == AGAINST_MPICH;
     TRY(open_move(b));
     if (peer) TRY(open_mpich(b));
@@ -307,7 +310,8 @@ int bench_collective(int argc, char **argv)
         opt_choice("op", "OP", &args.op, REQUIRED, "allreduce|allgather|reducescatter",
                    "what to measure"),
         opt_text("bytes", "N", &args.text, "8K..64M",
-                 "of the whole matrix; 64K, a list 8K,1M, or a range 8K..64M that doubles"),
+                 "of the whole matrix, rounded up to whole elements for each process; 64K, "
+                 "a list 8K,1M, or a range 8K..64M that doubles"),
         BENCH_DTYPE(&args.dtype, "f32"),
         opt_choice("against", "PEER", &args.against, "nothing", "nothing|mpich",
                    "MPI_Allreduce, MPI_Allgather or MPI_Reduce_scatter_block"),

@@ -140,15 +140,16 @@ static void close_skinny(skinny *s)
 
 static void show_table(const skinny *s, double bytes, double flops)
 {
-    char set[32];
+    char set[32], note[64];
+    double all = bytes * s->count;
     const product_kind *kind = &s->args->kind;
-    output_text("Y[%lld x %lld] = X[k = %lld] W%s, W in %s, %d of them (%s), %d process%s of %d "
+    output_text("Y[%lld x %lld] = X[k = %lld] W%s, W in %s, %d of them (%s%s), %d process%s of %d "
                 "thread%s\n\n",
                 (long long)kind->size.m, (long long)kind->size.n, (long long)kind->size.k,
                 kind->trans_b ? "^T" : "", clv_dtype_name(kind->weights), s->count,
-                bytes_format(bytes * s->count, set), clv_grid_size(s->first.grid),
-                clv_grid_size(s->first.grid) > 1 ? "es" : "", s->threads,
-                s->threads > 1 ? "s" : "");
+                bytes_format(all, set), bytes_note(all, s->args->set_bytes, note),
+                clv_grid_size(s->first.grid), clv_grid_size(s->first.grid) > 1 ? "es" : "",
+                s->threads, s->threads > 1 ? "s" : "");
     output_text("  %-10s %12s %12s %12s %10s %10s\n", "", "us/product", "least", "most", "GB/s",
                 "GFLOP/s");
     for (int i = 0; i < CONTENDERS; i++) {
@@ -175,12 +176,12 @@ static void show_result(const skinny *s)
     output_text("\n%.3f of the bandwidth of reading, %.2f times BLIS\n", read / ours,
                 c[BLIS].seconds.median / ours);
     json_t *object = json_pack(
-        "{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:I,s:I}", "bench", "skinny", "m",
+        "{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:I}", "bench", "skinny", "m",
         (json_int_t)kind->size.m, "n", (json_int_t)kind->size.n, "k", (json_int_t)kind->size.k,
         "op", kind->trans_b ? "NT" : "NN", "dtype", clv_dtype_name(kind->dtype), "weights",
         clv_dtype_name(kind->weights), "grid", s->first.axes, "ranks", clv_grid_size(s->first.grid),
         "threads", s->threads, "matrices", s->count, "set_bytes", (json_int_t)(bytes * count),
-        "repeat", (json_int_t)s->args->repeat);
+        "asked_set_bytes", (json_int_t)s->args->set_bytes, "repeat", (json_int_t)s->args->repeat);
     json_rate(object, "gbytes_per_second", bytes * count / 1e9, c[CLEAVE].seconds);
     json_rate(object, "read_gbytes_per_second", bytes * count / 1e9, c[READ].seconds);
     json_rate(object, "gflops", flops * count / 1e9, c[CLEAVE].seconds);
@@ -234,7 +235,8 @@ int bench_skinny(int argc, char **argv)
         opt_choice("op", "OP", &args.op, "NN", "NN|NT", "NT: W is stored as its transpose, n x k"),
         BENCH_DTYPE(&kind->dtype, "f32"),
         BENCH_WEIGHTS(&args.weights, "W"),
-        opt_text("set", "BYTES", &args.set, "512M", "of all weights together: more than the cache"),
+        opt_text("set", "BYTES", &args.set, "512M",
+                 "of all weights together, in whole matrices, 2 to 4096: more than the cache"),
         BENCH_REPEAT(&args.repeat),
         BENCH_THREADS(&args.threads),
         JSON_OPTION,
