@@ -163,7 +163,7 @@ clv_status bench_read_operands(int op, int weights, product_kind *kind);
 char *plan_text(const clv_plan *plan);
 
 #define BENCH_GRID(text) \
-    opt_text("grid", "AXES", text, NULL, "row=2,col=2; sizes multiply to the ranks")
+    opt_text("grid", "AXES", text, NULL, "row=2,col=2; sizes multiply to the ranks (all on col)")
 #define BENCH_DTYPE(value, initial) \
     opt_choice("dtype", "TYPE", value, initial, "f32|f64", "type of all numbers")
 #define BENCH_WEIGHTS(value, matrix)                          \

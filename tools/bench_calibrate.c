@@ -313,7 +313,8 @@ int bench_calibrate(int argc, char **argv)
 {
     calibrate_args args = {0};
     option options[] = {
-        opt_text("o", "FILE", &args.path, NULL, "where to write the profile"),
+        opt_text("o", "FILE", &args.path, NULL,
+                 "where to write the profile (nowhere: it is only shown)"),
         BENCH_REPEAT(&args.repeat),
         JSON_OPTION,
         {0},

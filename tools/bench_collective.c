@@ -290,13 +290,13 @@ done:
 
 static const manual about = {
     .name = "bench collective",
-    .synopsis = "--op OP --bytes N [options]",
+    .synopsis = "--op OP [options]",
     .about =
         "Measures an all-reduce, all-gather or reduce-scatter of a Cleave matrix over all\n"
         "processes, against MPICH's own of the same bytes: those of the whole matrix. ratio is "
         "how\n"
         "many times faster Cleave is. With more ranks than cores MPICH's nonblocking call is\n"
-        "polled, which is its best.",
+        "polled, which is its best. Sizes are rounded up to whole elements for each process.",
     .examples =
         "  mpiexec.mpich -n 2 cleave bench collective --op allreduce --bytes 8K..64M \\\n"
         "      --against mpich\n"
@@ -309,9 +309,8 @@ int bench_collective(int argc, char **argv)
     option options[] = {
         opt_choice("op", "OP", &args.op, REQUIRED, "allreduce|allgather|reducescatter",
                    "what to measure"),
-        opt_text("bytes", "N", &args.text, "8K..64M",
-                 "of the whole matrix, rounded up to whole elements for each process; 64K, "
-                 "a list 8K,1M, or a range 8K..64M that doubles"),
+        opt_text("bytes", "BYTES", &args.text, "8K..64M",
+                 "of the whole matrix: 64K, a list 8K,1M, or a range 8K..64M that doubles"),
         BENCH_DTYPE(&args.dtype, "f32"),
         opt_choice("against", "PEER", &args.against, "nothing", "nothing|mpich",
                    "MPI_Allreduce, MPI_Allgather or MPI_Reduce_scatter_block"),

@@ -410,7 +410,7 @@ int bench_gemm(int argc, char **argv)
         BENCH_WEIGHTS(&args.weights, "B"),
         BENCH_GRID(&args.grid),
         opt_text("layout-a", "LAYOUT", &args.layouts[A], NULL,
-                 "rows over the first half of the axes, columns over the rest"),
+                 "\"rows|cols\" (rows over the first half of the axes, columns over the rest)"),
         opt_text("layout-b", "LAYOUT", &args.layouts[B], NULL, "the same"),
         opt_text("layout-c", "LAYOUT", &args.layouts[C], NULL, "the same"),
         opt_choice("against", "PEER", &args.against, "nothing", "nothing|scalapack",

@@ -177,9 +177,8 @@ static const manual about = {
     .synopsis = "--from LAYOUT --to LAYOUT [options]",
     .about =
         "Moves a matrix from one layout to another, and says how near that comes to the limit of\n"
-        "a node: every process copying as many bytes as it receives in its own memory. Where "
-        "nothing moves\n"
-        "there is no such limit.",
+        "a node: every process copying as many bytes as it receives in its own memory.\n"
+        "Where nothing moves there is no such limit.",
     .examples = "  mpiexec.mpich -n 2 cleave bench move --grid row=2 --from 'row|-' --to '-|row'\n"
                 "  mpiexec.mpich -n 4 cleave bench move --grid row=2,col=2 -m 8192 -n 1024 \\\n"
                 "      --from 'row|-;col' --to 'row+col|-' --dtype bf16 --json\n",

@@ -93,8 +93,8 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
     opt_text("grid", "AXES", text, NULL, "data=D,depth=P,row=R,col=C; sizes multiply to the ranks")
 #define REPRODUCIBLE_OPTION(flag) \
     opt_flag("reproducible", flag, "the same bits on every grid of powers of two")
-#define MODEL_OPTIONS(m)                                                                           \
-    opt_heading("Model:"),                                                                         \
+#define MODEL_OPTIONS(m, heading)                                                                  \
+    opt_heading(heading),                                                                          \
         opt_int("layers", "N", &(m)->layers, "4", 1, 10000, "transformer blocks"),                 \
         opt_int("width", "N", &(m)->width, "128", 1, 1 << 24, "features of a token"),              \
         opt_int("heads", "N", &(m)->heads, "4", 1, 1 << 24, "heads of attention; divides width"),  \
@@ -240,7 +240,8 @@ void model_close(model *m);
 #define TRAINED_OPTIONS(m)                                                                   \
     opt_text("load", "PATH", &(m)->load, REQUIRED, "a checkpoint, or a folder: its newest"), \
         GRID_OPTION(&(m)->grid), REPRODUCIBLE_OPTION(&(m)->reproducible), JSON_OPTION,       \
-        MODEL_OPTIONS(&(m)->record.model)
+        MODEL_OPTIONS(&(m)->record.model,                                                    \
+                      "Model: what the file says; what is given here must agree with it")
 
 /* ---- room.c ---------------------------------------------------------------------------- */
 

@@ -318,7 +318,7 @@ int cmd_train(int argc, char **argv)
         opt_int("batch", "N", &r->batch, "8", 1, 1 << 20, "sequences a step, all ranks together"),
         REPRODUCIBLE_OPTION(&args.reproducible),
         opt_int("seed", "N", seed, "1", 0, 9e15, "of the parameters and the order of samples"),
-        MODEL_OPTIONS(&r->model),
+        MODEL_OPTIONS(&r->model, "Model:"),
         opt_heading("Optimizer:"),
         opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
