@@ -122,6 +122,7 @@ typedef struct {
     clvi_operand A, B;
     void *C;
     int64_t ldc;
+    bool c_trans; /* C is stored as its transpose (skinny.c alone) */
     int nleaves;
     const int64_t *edges;
     void (*poll)(
@@ -139,11 +140,11 @@ enum { CLVI_CHUNK = 256 };
 clv_status clvi_gemm_reserve(void);
 size_t clvi_gemm_memory(void);
 
-/* ---- skinny.c: products with m <= CLVI_SKINNY rows, at the speed of memory -- */
+/* ---- skinny.c: products with m or n <= CLVI_SKINNY, at the speed of memory -- */
 
 enum { CLVI_SKINNY = 16 };
 
-/* What clvi_gemm_tiles does where m <= CLVI_SKINNY; the same bits where nleaves > 0. */
+/* What clvi_gemm_tiles does where m or n <= CLVI_SKINNY; the same bits where nleaves > 0. */
 void clvi_gemm_skinny(const clvi_product_args *args);
 
 /* Threads of one product now (clv_blas_set_threads, or the environment). */

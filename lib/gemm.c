@@ -415,7 +415,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
         scale(a);
         return;
     }
-    if (a->m <= CLVI_SKINNY) { /* memory's speed is all there is to gain */
+    if (a->m <= CLVI_SKINNY || a->n <= CLVI_SKINNY) { /* memory's speed is all there is to gain */
         clvi_gemm_skinny(a);
         return;
     }

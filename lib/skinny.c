@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * skinny.c: products with few rows, C[m,n] := alpha op(A)[m,k] op(B)[k,n] + beta C, at the speed at
- * which B comes from memory.
+ * which B comes from memory; with few columns, the transposed product, C^T = op(B)^T op(A)^T.
  *
  * Threads share the columns of C. A thread takes as many columns as sums of them fit near it, and
  * reads its columns of B once, in order. The sum of an element has one fixed order: chunks of k
@@ -209,12 +209,31 @@ static void sum_leaf(worker *w, range k, range columns, int i)
     poll(w, chunk * (columns.end - columns.begin));
 }
 
+/* The same as finish where C is stored as its transpose, whose rows are columns of the sums. */
+static void finish_transposed(const worker *w, range block, range columns, const char *sums)
+{
+    enum { ROWS = 64 };
+    char rows[ROWS * CLVI_SKINNY * sizeof(double)];
+    const clvi_product_args *p = w->args;
+    for (int64_t j = columns.begin; j < columns.end; j += ROWS) {
+        int64_t count = columns.end - j < ROWS ? columns.end - j : ROWS;
+        const char *sum = sums + (size_t)(j - block.begin) * w->size;
+        char *c = (char *)p->C + (size_t)(j * p->ldc) * w->size;
+        clvi_skinny_transpose(p->dtype, p->dtype, count, p->m, sum, w->ld, rows, p->m);
+        clvi_axpby_rows(p->dtype, count, p->m, p->alpha, rows, p->m, p->beta, c, p->ldc);
+    }
+}
+
 /* C := alpha sum + beta C in some columns of a block. */
 static void finish(const worker *w, range block, range columns, const char *sums)
 {
     const clvi_product_args *p = w->args;
     int64_t n = columns.end - columns.begin;
     if (n <= 0) return;
+    if (p->c_trans) {
+        finish_transposed(w, block, columns, sums);
+        return;
+    }
     for (int64_t i = 0; i < p->m; i++) {
         const char *sum = sums + (size_t)(i * w->ld + columns.begin - block.begin) * w->size;
         char *c = (char *)p->C + (size_t)(i * p->ldc + columns.begin) * w->size;
@@ -332,11 +351,23 @@ static bool depth_is_shared(const clvi_product_args *p, int threads)
            p->k >= threads * 2 * CHUNK;
 }
 
-void clvi_gemm_skinny(const clvi_product_args *args)
+/* C^T = op(B)^T op(A)^T. */
+static clvi_product_args transposed(const clvi_product_args *p)
+{
+    clvi_product_args t = *p;
+    t.m = p->n;
+    t.n = p->m;
+    t.A = p->B;
+    t.B = p->A;
+    t.A.trans = !p->B.trans;
+    t.B.trans = !p->A.trans;
+    t.c_trans = !p->c_trans;
+    return t;
+}
+
+static void run(const clvi_product_args *args)
 {
     char *sums[MOST_SHARING];
-    assert(args->m <= CLVI_SKINNY && args->nleaves <= 1 << (LEVELS - 1));
-    if (args->m <= 0 || args->n <= 0) return;
     int threads = threads_for(args);
     bool depth = depth_is_shared(args, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -344,4 +375,11 @@ void clvi_gemm_skinny(const clvi_product_args *args)
         share_depth(args, omp_get_thread_num(), omp_get_num_threads(), sums);
     else
         share_columns(args, omp_get_thread_num(), omp_get_num_threads());
+}
+
+void clvi_gemm_skinny(const clvi_product_args *args)
+{
+    clvi_product_args p = args->m <= CLVI_SKINNY ? *args : transposed(args);
+    assert(p.m <= CLVI_SKINNY && p.nleaves <= 1 << (LEVELS - 1));
+    if (p.m > 0 && p.n > 0) run(&p);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * skinny.c: products with few rows, bit for bit against the order of their sum in plain loops;
- * where the order is free, within the bound of its rounding. RANKS: 1
+ * skinny.c: products with few rows or columns, bit for bit against the order of their sum in plain
+ * loops; where the order is free, within the bound of its rounding. RANKS: 1
  */
 #include "check.h"
 
@@ -270,14 +270,21 @@ static problem random_problem(int types, int64_t m, int64_t n, int64_t k, uint64
 
 /* ---- Cases ------------------------------------------------------------------------- */
 
+/* Few rows, or few columns. */
+static problem random_skinny(int types, int64_t few, int64_t many, int64_t k, uint64_t *state)
+{
+    bool columns = check_random_below(state, 2);
+    return random_problem(types, columns ? many : few, columns ? few : many, k, state);
+}
+
 static void small(void)
 {
     static const int64_t extents[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 67};
     uint64_t state = 1;
     for (int64_t m = 0; m <= CLVI_SKINNY; m++)
         for (int e = 0; e < 12 * 12; e++) {
-            problem p = random_problem((int)check_random_below(&state, 5), m, extents[e / 12],
-                                       extents[e % 12], &state);
+            problem p = random_skinny((int)check_random_below(&state, 5), m, extents[e / 12],
+                                      extents[e % 12], &state);
             retile(&p.A, 1 + (int)check_random_below(&state, 4), &state);
             retile(&p.B, 1 + (int)check_random_below(&state, 9), &state);
             check_product(&p, 1, 80, &state);
@@ -293,7 +300,7 @@ static void large(void)
     uint64_t state = 2;
     for (int64_t m = 1; m <= CLVI_SKINNY; m++)
         for (int e = 0; e < 9; e++) {
-            problem p = random_problem((int)(m + e) % 5, m, extents[e][0], extents[e][1], &state);
+            problem p = random_skinny((int)(m + e) % 5, m, extents[e][0], extents[e][1], &state);
             check_product(&p, 1 + e % 2, 12, &state);
             retile(&p.A, 1 + (int)check_random_below(&state, 5), &state);
             retile(&p.B, 1 + (int)check_random_below(&state, TILES), &state);
