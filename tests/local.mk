@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
+	tests/unit/rotary \
 	tests/unit/schedule \
 	tests/unit/skinny \
 	tests/unit/softmax \
