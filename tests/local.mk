@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
+	tests/unit/rotary \
 	tests/unit/schedule \
 	tests/unit/skinny \
 	tests/unit/softmax \
@@ -30,6 +31,7 @@ mpi_tests = \
 	tests/mpi/exchange \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
+	tests/mpi/gpt_naive \
 	tests/mpi/grid \
 	tests/mpi/layers_attention \
 	tests/mpi/layers_embedding \
