@@ -9,6 +9,7 @@ unit_tests = \
 	tests/unit/exact \
 	tests/unit/gemm \
 	tests/unit/memory \
+	tests/unit/names \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
@@ -40,6 +41,8 @@ mpi_tests = \
 	tests/mpi/layers_params \
 	tests/mpi/layers_reproducible \
 	tests/mpi/layout \
+	tests/mpi/load \
+	tests/mpi/load_memory \
 	tests/mpi/machine \
 	tests/mpi/matrix \
 	tests/mpi/move \

@@ -147,7 +147,8 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
     clv_checkpoint *checkpoint = NULL;
     TRY(clv_grid_agree(grid, clv_training_state(params, optimizer, &list, &count)));
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
-    TRY(clv_checkpoint_load(checkpoint, count, list));
+    TRY(clv_checkpoint_load(checkpoint, count, list,
+                            &(clv_load_options){.only = optimizer ? NULL : "*" NO_OPTIMIZER}));
 done:
     clv_checkpoint_close(&checkpoint);
     free(list);

@@ -92,6 +92,11 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
 #define JSON_OPTION opt_flag("json", &tool.json, "one JSON object a line on stdout, nothing else")
 #define GRID_OPTION(text) \
     opt_text("grid", "AXES", text, NULL, "data=D,depth=P,row=R,col=C; sizes multiply to the ranks")
+#define ONLY_OPTION(text) \
+    opt_text("only", "PATTERN", text, NULL, "these names alone, all others left out")
+#define PATTERN_HELP                                                                               \
+    "A PATTERN is one or more words with commas between: '*' stands for any characters, '?' for\n" \
+    "one, [a-z] for one of them, and a word after '!' takes away: --only 'block.*,!*.bias'."
 #define REPRODUCIBLE_OPTION(flag) \
     opt_flag("reproducible", flag, "the same bits on every grid of powers of two")
 #define MODEL_OPTIONS(m)                                                                           \
@@ -201,6 +206,8 @@ clv_status record_parse(const char *json, const char *file, record *r);
  * one meant, freed by the caller. Model options that were given must be the file's
  * (asked->model), all others that were not given become it. Collective over all processes. */
 clv_status record_resume(const char *path, const option options[], record *asked, char **file);
+/* To be added to a pattern: takes away what optimizers keep. */
+#define NO_OPTIMIZER ",!adamw.*,!sgd.*"
 /* Loads parameters and, unless NULL, the optimizer's state. Collective. */
 clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
                        const clv_optimizer *optimizer);

@@ -61,8 +61,8 @@ static clv_status read_model(const model *x, const char *path)
 {
     clv_checkpoint *checkpoint = NULL;
     clv_status status = clv_checkpoint_open(world, path, &checkpoint);
-    if (status == CLV_OK) status = clv_checkpoint_verify(checkpoint, NULL, NULL);
-    if (status == CLV_OK) status = clv_checkpoint_load(checkpoint, MATRICES, x->named);
+    if (status == CLV_OK) status = clv_checkpoint_verify(checkpoint, NULL);
+    if (status == CLV_OK) status = clv_checkpoint_load(checkpoint, MATRICES, x->named, NULL);
     if (status == CLV_OK)
         status = strcmp(clv_checkpoint_json(checkpoint), "{\"model\": \"small\"}") ? CLV_EARG : 0;
     CHECK(status == CLV_OK || !checkpoint || clv_checkpoint_count(checkpoint) == MATRICES);
