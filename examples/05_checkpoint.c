@@ -65,7 +65,7 @@ static clv_status load(clv_grid *grid)
                clv_dtype_name(e.dtype));
     }
     /* Each process reads its own block, checked against the checksums in the file. */
-    TRY(clv_checkpoint_load(checkpoint, 1, &(clv_named){"layer/weight", weight}));
+    TRY(clv_checkpoint_load(checkpoint, 1, &(clv_named){"layer/weight", weight}, NULL));
     clv_block got = clv_matrix_block(weight), want = clv_matrix_block(expected);
     for (int64_t i = 0; i < got.m; i++)
         CHECK(memcmp((float *)got.data + i * got.ld, (float *)want.data + i * want.ld,

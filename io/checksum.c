@@ -5,9 +5,14 @@
  * Tiles are ranges of a data set's bytes in the file, so they know nothing of the grid: any number
  * of processes divides the same tiles, each taking a run of neighbours.
  */
+#define XXH_STATIC_LINKING_ONLY /* for the size of its state */
 #include <clvi_io.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h> /* the widest vectors that the processor has */
+#else
 #include <xxhash.h>
+#endif
 
 int64_t clvi_tiles(int64_t bytes)
 {
@@ -34,80 +39,61 @@ uint64_t clvi_table_mark(const clvi_table *table)
     return hash;
 }
 
-/* A walk over this process's share of the tiles. */
-typedef struct walk walk;
-struct walk {
-    const clvi_table *table;
-    const clvi_file *file;
-    clv_status (*action)(const walk *w, const clvi_entry *entry, int64_t tile, uint64_t sum);
-    clvi_progress progress;
-    void *buffer; /* one tile */
-    int64_t done, all;
-};
-
-static clv_status write_sum(const walk *w, const clvi_entry *entry, int64_t tile, uint64_t sum)
+clvi_range clvi_tile_range(const clvi_entry *entry, int64_t tile)
 {
-    return clvi_file_write(w->file, &sum, sizeof sum,
-                           entry->sums_offset + tile * (int64_t)sizeof sum);
+    int64_t begin = tile * CLVI_TILE, rest = clvi_entry_bytes(entry) - begin;
+    return (clvi_range){begin, begin + (rest < CLVI_TILE ? rest : CLVI_TILE)};
 }
 
-static clv_status check_sum(const walk *w, const clvi_entry *entry, int64_t tile, uint64_t sum)
+/* ---- Piece by piece ------------------------------------------------------------------ */
+
+_Static_assert(sizeof(clvi_hasher) == sizeof(XXH3_state_t), "room for the state");
+
+void clvi_hasher_begin(clvi_hasher *hasher)
 {
-    uint64_t expected = clvi_table_sums(w->table)[entry->first_tile + tile];
-    if (sum == expected) return CLV_OK;
-    return clvi_fail(CLV_ECORRUPT,
-                     "%s: data set %s, tile %lld (from byte %lld of the file): expected checksum "
-                     "%016llx, found %016llx",
-                     w->file->path, clvi_table_name(w->table, entry), (long long)tile,
-                     (long long)(entry->offset + tile * CLVI_TILE), (unsigned long long)expected,
-                     (unsigned long long)sum);
+    XXH3_INITSTATE((XXH3_state_t *)hasher);
+    XXH3_64bits_reset((XXH3_state_t *)hasher);
 }
 
-static clv_status visit(walk *w, const clvi_entry *entry, int64_t tile)
+void clvi_hasher_add(clvi_hasher *hasher, const void *data, size_t bytes)
+{
+    XXH3_64bits_update((XXH3_state_t *)hasher, data, bytes);
+}
+
+uint64_t clvi_hasher_end(const clvi_hasher *hasher)
+{
+    return XXH3_64bits_digest((const XXH3_state_t *)hasher);
+}
+
+/* ---- Writing ------------------------------------------------------------------------- */
+
+static clv_status write_sum(const clvi_file *file, const clvi_entry *entry, int64_t tile,
+                            void *buffer)
 {
     clv_status status;
-    int64_t begin = tile * CLVI_TILE, rest = clvi_entry_bytes(entry) - begin;
-    size_t bytes = (size_t)(rest < CLVI_TILE ? rest : CLVI_TILE);
-    CLVI_TRY(clvi_file_read(w->file, w->buffer, bytes, entry->offset + begin));
-    CLVI_TRY(w->action(w, entry, tile, XXH3_64bits(w->buffer, bytes)));
-    w->done++;
-    if (w->progress.call) w->progress.call(w->progress.context, w->done, w->all);
+    clvi_range range = clvi_tile_range(entry, tile);
+    size_t bytes = (size_t)(range.end - range.begin);
+    CLVI_TRY(clvi_file_read(file, buffer, bytes, entry->offset + range.begin));
+    uint64_t sum = XXH3_64bits(buffer, bytes);
+    CLVI_TRY(
+        clvi_file_write(file, &sum, sizeof sum, entry->sums_offset + tile * (int64_t)sizeof sum));
 done:
-    return status;
-}
-
-/* Visits this process's run of the chosen tiles (all where NULL), entry by entry. */
-static clv_status visit_share(const clv_grid *grid, walk *w, const bool chosen[])
-{
-    clv_status status = CLV_OK;
-    const clvi_entry *entries = clvi_table_entries(w->table);
-    int64_t tiles = 0, first = 0;
-    w->buffer = clvi_alloc(CLVI_TILE);
-    CLVI_CHECK(w->buffer, CLV_ENOMEM, "rank %d: a buffer for checksums", clv_grid_rank(grid));
-    for (int64_t i = 0; i < w->table->count; i++)
-        if (!chosen || chosen[i]) tiles += entries[i].tiles;
-    clvi_range mine = clvi_split(tiles, clv_grid_size(grid), clv_grid_rank(grid));
-    w->all = mine.end - mine.begin;
-    for (int64_t i = 0; i < w->table->count; i++) {
-        if (chosen && !chosen[i]) continue;
-        for (int64_t tile = 0; tile < entries[i].tiles; tile++)
-            if (first + tile >= mine.begin && first + tile < mine.end)
-                CLVI_TRY(visit(w, &entries[i], tile));
-        first += entries[i].tiles;
-    }
-done:
-    clvi_free(w->buffer);
     return status;
 }
 
 clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file)
 {
-    return visit_share(grid, &(walk){.table = table, .file = file, .action = write_sum}, NULL);
-}
-
-clv_status clvi_check_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file,
-                           const bool chosen[], clvi_progress progress)
-{
-    walk w = {.table = table, .file = file, .action = check_sum, .progress = progress};
-    return visit_share(grid, &w, chosen);
+    clv_status status = CLV_OK;
+    const clvi_entry *entries = clvi_table_entries(table);
+    clvi_range mine = clvi_split(table->tiles, clv_grid_size(grid), clv_grid_rank(grid));
+    void *buffer = clvi_alloc(CLVI_TILE);
+    CLVI_CHECK(buffer, CLV_ENOMEM, "rank %d: a buffer for checksums", clv_grid_rank(grid));
+    for (int64_t i = 0; i < table->count; i++)
+        for (int64_t tile = 0; tile < entries[i].tiles; tile++)
+            if (entries[i].first_tile + tile >= mine.begin &&
+                entries[i].first_tile + tile < mine.end)
+                CLVI_TRY(write_sum(file, &entries[i], tile, buffer));
+done:
+    clvi_free(buffer);
+    return status;
 }

@@ -80,17 +80,21 @@ typedef struct {
         lax; /* a matrix without data set keeps its values, a data set without matrix is left out */
 } clv_load_options;
 
-/* Reads each matrix's block, whatever its layout (no pending sums), after the checksums of the
- * tiles it lies in were checked. Strict unless options say otherwise: the data sets and the
- * matrices are the same names with the same shapes, or one error (CLV_ENOTFOUND or CLV_ESHAPE)
- * names all that are missing, extra or misshapen, and nothing is loaded. Floating types are
- * converted, to nearest even. NULL options: all defaults. Memory beside the matrices: 64 MiB at
- * most. Collective. */
+/* Reads each matrix's block, whatever its layout (no pending sums), checking every byte that is
+ * read against its checksum. Strict unless options say otherwise: the data sets and the matrices
+ * are the same names with the same shapes, or one error names all that are missing, extra
+ * (CLV_ENOTFOUND) or misshapen (CLV_ESHAPE; CLV_EDTYPE: one of them integers), and nothing is
+ * loaded. Floating types are converted once, to nearest, ties to even; beyond the type's range
+ * lies infinity, and NaN stays NaN. After CLV_ECORRUPT or CLV_EIO the matrices' values are
+ * undefined. Parameters without an optimizer's state: only = "*,!adamw.*,!sgd.*". NULL options: all
+ * defaults. Memory beside the matrices: 64 MiB at most. Collective. */
 CLV_API clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count,
-                                       const clv_named matrices[]);
+                                       const clv_named matrices[], const clv_load_options *options);
 
-/* Reads any block of data set i into block.data of `dtype`, converted as by a load, after the
- * checksums of the tiles it lies in were checked. Local. */
+/* Reads any block of data set i into block.data of `dtype`, checked and converted as by a load
+ * (CLV_EARG where it is not within the data set). The tiles of checksums, 1 MiB of the data set
+ * each, that the block lies in are read whole: blocks of whole rows, and of many, are best. One
+ * thread at a time. Local. */
 CLV_API clv_status clv_checkpoint_read(clv_checkpoint *checkpoint, int i, clv_dtype dtype,
                                        clv_block block);
 
@@ -100,20 +104,23 @@ CLV_API clv_status clv_checkpoint_read(clv_checkpoint *checkpoint, int i, clv_dt
 typedef struct {
     const char *name; /* the checkpoint's */
     int64_t begin, end;
+    int64_t offset; /* of element begin in the file, in bytes */
 } clv_damage;
 
 typedef struct {
     const char *only; /* a pattern of data sets; NULL: all, and the structure and the JSON text */
-    void (*progress)(void *context, int64_t done, int64_t all); /* bytes; may be NULL            */
+    void (*progress)(void *context, int64_t done, int64_t all); /* bytes of this process's share;
+                                                                 * may be NULL                   */
     void (*damage)(void *context, const clv_damage *damage);    /* on every process, in the order of
                                                                  * the file; may be NULL         */
     void *context;
 } clv_verify_options;
 
-/* Checks every byte against its checksum; CLV_ECORRUPT after all damage was told. Collective. */
+/* Checks every byte against its checksum, the processes and their threads dividing the work; what
+ * cannot be read is damage too. CLV_ECORRUPT after all damage was told: the same on any number of
+ * processes. NULL options: all defaults. Collective. */
 CLV_API clv_status clv_checkpoint_verify(clv_checkpoint *checkpoint,
-                                         void (*progress)(void *context, int64_t done, int64_t all),
-                                         void *context);
+                                         const clv_verify_options *options);
 
 /* ---- A folder of checkpoints --------------------------------------------------------- */
 

@@ -141,22 +141,22 @@ enum { CLVI_TILE = 1 << 20 }; /* bytes of a data set under one checksum */
 uint64_t clvi_hash(uint64_t hash, const void *data, size_t bytes);
 /* Tiles of so many bytes. */
 int64_t clvi_tiles(int64_t bytes);
+/* The bytes of an entry's tile, as a range of the data set's bytes. */
+clvi_range clvi_tile_range(const clvi_entry *entry, int64_t tile);
 /* The hash over names, shapes, JSON and checksums that marks a file as complete. */
 uint64_t clvi_table_mark(const clvi_table *table);
 
-/* Called after each tile with the tiles of this process's share done and in all. */
+/* The checksum of a tile that comes piece by piece, while each is in the cache. */
 typedef struct {
-    void (*call)(void *context, int64_t done, int64_t all);
-    void *context;
-} clvi_progress;
+    _Alignas(64) unsigned char state[576];
+} clvi_hasher;
+void clvi_hasher_begin(clvi_hasher *hasher);
+void clvi_hasher_add(clvi_hasher *hasher, const void *data, size_t bytes);
+uint64_t clvi_hasher_end(const clvi_hasher *hasher);
 
-/* The tiles of the chosen entries (all where NULL) are divided over the processes; each
- * reads its own from the file and
- * write_sums: writes their checksums at the places for them;
- * check_sums: compares them with the table's, CLV_ECORRUPT. Local. */
+/* The tiles are divided over the processes; each reads its own from the file and writes their
+ * checksums at the places for them. Local. */
 clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file);
-clv_status clvi_check_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file,
-                           const bool chosen[], clvi_progress progress);
 
 /* ---- block.c: a process's block of a matrix that lies row-major in a file -------- */
 
@@ -168,7 +168,41 @@ clv_status clvi_block_write(const clvi_file *file, const clvi_entry *entry, clv_
 clv_status clvi_block_read(const clvi_file *file, const clvi_entry *entry, clv_dtype dtype,
                            clv_block block, void *stage);
 
+/* ---- read.c: blocks out of checked tiles ------------------------------------------- */
+
+/* Bytes that are read, hashed and handed on while they are in the cache. */
+enum { CLVI_PIECE = 256 << 10 };
+
+/* A process's block of one data set, whose elements become dtype. */
+typedef struct {
+    const clvi_entry *entry;
+    clv_dtype dtype;
+    clv_block block;
+} clvi_target;
+
+/* Reads this process's block alone. buffer: CLVI_PIECE bytes. Local. */
+clv_status clvi_read_alone(const clvi_table *table, const clvi_file *file,
+                           const clvi_target *target, void *buffer);
+
+/* The processes of a node that read together where their blocks lie in the same tiles. table and
+ * file are borrowed. Collective; destroy only after all have agreed that their reading is done. */
+typedef struct clvi_crew clvi_crew;
+clv_status clvi_crew_create(clv_grid *grid, const clvi_table *table, const clvi_file *file,
+                            clvi_crew **crew);
+void clvi_crew_destroy(clvi_crew **crew);
+/* Reads this process's block of a matrix of this spec. Collective over the node, but a failure is
+ * this process's own: it goes on to serve its neighbours. */
+clv_status clvi_crew_read(clvi_crew *crew, clv_spec spec, const clvi_target *mine);
+
 /* ---- checkpoint.c ------------------------------------------------------------------ */
+
+struct clv_checkpoint {
+    clv_grid *grid;
+    clvi_table *table;
+    clvi_file file; /* stays open: a newer file of this name, or none, does not matter */
+    char *path;
+    void *buffer; /* of clv_checkpoint_read, from its first call on */
+};
 
 /* What write and load have in common. Local: the matrices are this grid's, named, without pending
  * sums. */

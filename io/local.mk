@@ -11,5 +11,9 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/load.c \
+	io/names.c \
+	io/read.c \
 	io/table.c \
-	io/text.c
+	io/text.c \
+	io/verify.c

@@ -9,6 +9,7 @@ unit_tests = \
 	tests/unit/exact \
 	tests/unit/gemm \
 	tests/unit/memory \
+	tests/unit/names \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
@@ -42,6 +43,8 @@ mpi_tests = \
 	tests/mpi/layers_params \
 	tests/mpi/layers_reproducible \
 	tests/mpi/layout \
+	tests/mpi/load \
+	tests/mpi/load_memory \
 	tests/mpi/machine \
 	tests/mpi/matrix \
 	tests/mpi/move \
@@ -62,6 +65,7 @@ sh_tests = \
 	tests/bench.sh \
 	tests/crash.sh \
 	tests/h5py.sh \
+	tests/inspect.sh \
 	tests/library.sh \
 	tests/scaling/quick.sh \
 	tests/nodes.sh \
@@ -83,7 +87,7 @@ noinst_HEADERS = \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
-EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
+EXTRA_DIST += $(sh_tests) tests/command.sh tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
 # lines in the build folder.

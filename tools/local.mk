@@ -13,7 +13,9 @@ cleave_SOURCES = \
 	tools/bench_linear.c \
 	tools/bench_move.c \
 	tools/bench_skinny.c \
+	tools/chunks.c \
 	tools/contender.c \
+	tools/diff.c \
 	tools/footprint.c \
 	tools/mover.c \
 	tools/products.c \
@@ -30,5 +32,6 @@ cleave_SOURCES = \
 	tools/record.c \
 	tools/room.c \
 	tools/run.c \
+	tools/stats.c \
 	tools/train.c \
 	tools/verify.c

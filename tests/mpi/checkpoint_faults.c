@@ -61,8 +61,8 @@ static clv_status read_model(const model *x, const char *path)
 {
     clv_checkpoint *checkpoint = NULL;
     clv_status status = clv_checkpoint_open(world, path, &checkpoint);
-    if (status == CLV_OK) status = clv_checkpoint_verify(checkpoint, NULL, NULL);
-    if (status == CLV_OK) status = clv_checkpoint_load(checkpoint, MATRICES, x->named);
+    if (status == CLV_OK) status = clv_checkpoint_verify(checkpoint, NULL);
+    if (status == CLV_OK) status = clv_checkpoint_load(checkpoint, MATRICES, x->named, NULL);
     if (status == CLV_OK)
         status = strcmp(clv_checkpoint_json(checkpoint), "{\"model\": \"small\"}") ? CLV_EARG : 0;
     CHECK(status == CLV_OK || !checkpoint || clv_checkpoint_count(checkpoint) == MATRICES);
@@ -190,7 +190,7 @@ static void content_counts(void)
         const void *bytes;
         size_t size;
         const char *says;
-    } needles[] = {{&bits, 8, "weight, tile 0"},
+    } needles[] = {{&bits, 8, "weight, elements 0 to 3000"},
                    {"small", 5, "JSON"},
                    {"weight", 6, "structure"}, /* found before HDF5 reads it */
                    {"bias", 4, "structure"}};

@@ -98,8 +98,8 @@ static int64_t check_newest(const char *dir, const clv_named named[MATRICES])
     if (status == CLV_ENOTFOUND) return 0;
     try(status, dir);
     try(clv_checkpoint_open(grid, file, &checkpoint), file);
-    try(clv_checkpoint_verify(checkpoint, NULL, NULL), file);
-    try(clv_checkpoint_load(checkpoint, MATRICES, named), file);
+    try(clv_checkpoint_verify(checkpoint, NULL), file);
+    try(clv_checkpoint_load(checkpoint, MATRICES, named, NULL), file);
     int64_t step = -1, wrong = 0;
     sscanf(clv_checkpoint_json(checkpoint), "{\"step\": %ld}", &step);
     for (int i = 0; i < MATRICES; i++) wrong += visit(named[i].matrix, step, false);
