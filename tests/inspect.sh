@@ -110,7 +110,9 @@ check "diff: a shape" holds '^token.weight: shape: 256 x 64, 256 x 32'
 check "diff: a type" holds '^token.weight: type: f32, f64'
 check "diff: what one lacks" holds "^only in $b: block.1.mlp.up.weight"
 check "diff: the model" holds '^configuration model.width: 64, 32'
-bad 2 'nowhere' 2 diff $a nowhere --json
+run 2 diff $a nowhere --json
+check "diff: trouble has exit status 2, as diff's" [ $code = 2 ]
+check "diff: names what is not there" grep -q 'nowhere: expected' err
 bad 2 'expected B, found none' 0 diff $a
 
 # ---- verify ----
