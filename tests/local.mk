@@ -10,6 +10,7 @@ unit_tests = \
 	tests/unit/gemm \
 	tests/unit/memory \
 	tests/unit/norm \
+	tests/unit/permutation \
 	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/schedule \
