@@ -217,20 +217,6 @@ CLV_API clv_status clv_safetensors_begin(clv_grid *grid, const char *folder, int
 CLV_API clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block block);
 CLV_API clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mine);
 
-/* ---- Text ---------------------------------------------------------------------------- */
-
-/* Files read as one long text, one byte a token. */
-typedef struct clv_text clv_text;
-
-/* Opens the files in the order given; CLV_EIO or CLV_ENOTFOUND names the one at fault. Collective.
- */
-CLV_API clv_status clv_text_open(clv_grid *grid, int count, const char *const paths[],
-                                 clv_text **text);
-CLV_API void clv_text_close(clv_text **text);        /* Local */
-CLV_API int64_t clv_text_size(const clv_text *text); /* Local: tokens, all files */
-/* ids[i] = byte at offset + i; 0 <= offset, offset + count <= size (CLV_EARG). Local. */
-CLV_API clv_status clv_text_read(clv_text *text, int64_t offset, int64_t count, int32_t *ids);
-
 /* ---- Tokens ----------------------------------------------------------------------------- */
 
 /* Files read as one long sequence of token ids: texts, one byte a token, or HDF5 files with a 1-D

@@ -1,8 +1,10 @@
-# io: checkpoints and text.
+# io: checkpoints and tokens.
 include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
+	io/clvi_h5.h \
 	io/clvi_io.h \
+	io/clvi_tokens.h \
 	io/block.c \
 	io/checkpoint.c \
 	io/checksum.c \
@@ -12,4 +14,6 @@ libcleave_internal_la_SOURCES += \
 	io/front.c \
 	io/h5.c \
 	io/table.c \
-	io/text.c
+	io/tokens.c \
+	io/tokens_h5.c \
+	io/tokens_writer.c

@@ -52,7 +52,7 @@ mpi_tests = \
 	tests/mpi/reproducible_training \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
-	tests/mpi/text \
+	tests/mpi/tokens \
 	tests/mpi/train \
 	tests/mpi/volumes
 

@@ -31,12 +31,12 @@ static clv_status eval(void *untyped)
     eval_args *args = untyped;
     clv_status status;
     model m = {0};
-    clv_text *text = NULL;
+    clv_tokens *text = NULL;
     double loss;
     int64_t tokens;
     char count[32];
     TRY(model_open(&args->model, args->batch, &m));
-    TRY(clv_text_open(m.grid, args->data.count, args->data.words, &text));
+    TRY(clv_tokens_open(m.grid, args->data.count, args->data.words, &text));
     clv_source source = tool_source(text);
     progress p = progress_start("evaluated", 0, 0, 0);
     TRY(clv_gpt_evaluate(m.gpt, &source, progress_callback, &p, &loss, &tokens));
@@ -46,7 +46,7 @@ static clv_status eval(void *untyped)
     output_text("loss %.6f nats (%.4f bits) a byte over %s bytes, %s\n", loss, loss / M_LN2,
                 output_count(tokens, count), m.file);
 done:
-    clv_text_close(&text);
+    clv_tokens_close(&text);
     model_close(&m);
     return status;
 }

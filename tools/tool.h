@@ -146,7 +146,7 @@ const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
 double tool_seconds(void);
 
 /* A source of tokens for trainer and evaluation, reading `text`. */
-clv_source tool_source(clv_text *text);
+clv_source tool_source(clv_tokens *text);
 
 /* ---- output.c: what goes to stdout, from rank 0 alone ---------------------------- */
 

@@ -28,7 +28,7 @@ typedef struct {
     const train_args *args;
     record record;
     clv_grid *grid;
-    clv_text *text;
+    clv_tokens *text;
     clv_source source;
     clv_gpt *gpt;
     clv_trainer *trainer;
@@ -182,7 +182,7 @@ static clv_status prepare(training *t, train_args *args)
     TRY(tool_grid(args->grid, r->batch, r->leaves, &t->grid));
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
-    TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
+    TRY(clv_tokens_open(t->grid, args->data.count, args->data.words, &t->text));
     t->source = tool_source(t->text);
     TRY(room_check(t->grid, &r->model, r->batch, true));
     TRY(take_folder(t));
@@ -294,7 +294,7 @@ static clv_status train(void *args)
     if (status == CLV_OK) status = run(&t);
     clv_trainer_destroy(&t.trainer);
     clv_gpt_destroy(&t.gpt);
-    clv_text_close(&t.text);
+    clv_tokens_close(&t.text);
     clv_grid_destroy(&t.grid);
     if (t.lock >= 0) close(t.lock);
     free(t.from);
