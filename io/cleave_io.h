@@ -258,9 +258,19 @@ CLV_API clv_status clv_tokenizer_open(const char *path, clv_tokenizer **tokenize
 CLV_API void clv_tokenizer_close(clv_tokenizer **tokenizer); /* Local */
 CLV_API int64_t
 clv_tokenizer_vocabulary(const clv_tokenizer *tokenizer); /* Local: ids are below it */
-/* *ids: caller frees with free. Text that is not UTF-8 goes byte by byte. Local. */
+/* The id of the token that is this text, or -1. Local. */
+CLV_API int32_t clv_tokenizer_find(const clv_tokenizer *tokenizer, const char *text, size_t bytes);
+/* *ids: caller frees with free. Text that is not UTF-8 goes byte by byte. Tokens that a
+ * tokenizer.json adds, special ones too, are found in the text; none is put before or behind it.
+ * CLV_ELIMIT where the split takes too long, or a piece of text is longer than 2^30 bytes. Local.
+ */
 CLV_API clv_status clv_tokenizer_encode(const clv_tokenizer *tokenizer, const char *text,
                                         size_t bytes, int32_t **ids, int64_t *count);
+/* The same for a text that comes in parts: tokens of the first *used bytes, which no further text
+ * can change; what is left goes before the next part. last: nothing follows, all is used. Local. */
+CLV_API clv_status clv_tokenizer_encode_part(const clv_tokenizer *tokenizer, const char *text,
+                                             size_t bytes, bool last, int32_t **ids, int64_t *count,
+                                             size_t *used);
 /* *text: caller frees with free; ids outside the vocabulary are CLV_EARG. Local. */
 CLV_API clv_status clv_tokenizer_decode(const clv_tokenizer *tokenizer, int64_t count,
                                         const int32_t *ids, char **text, size_t *bytes);
