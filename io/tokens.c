@@ -143,6 +143,11 @@ int64_t clv_tokens_vocabulary(const clv_tokens *tokens)
     return tokens->vocabulary;
 }
 
+bool clv_tokens_are_bytes(const clv_tokens *tokens)
+{
+    return tokens->texts;
+}
+
 /* ---- Reading -------------------------------------------------------------------- */
 
 static uint64_t element_at(const clvi_token_set *set, const unsigned char *bytes)

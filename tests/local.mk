@@ -19,6 +19,7 @@ unit_tests = \
 	tests/unit/split \
 	tests/unit/status \
 	tests/unit/terms \
+	tests/unit/tokenizer \
 	tests/unit/update
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
@@ -64,6 +65,7 @@ sh_tests = \
 	tests/library.sh \
 	tests/scaling/quick.sh \
 	tests/nodes.sh \
+	tests/tokenizer.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
 

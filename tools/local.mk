@@ -17,6 +17,7 @@ cleave_SOURCES = \
 	tools/footprint.c \
 	tools/products.c \
 	tools/reading.c \
+	tools/data.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
@@ -29,5 +30,6 @@ cleave_SOURCES = \
 	tools/record.c \
 	tools/room.c \
 	tools/run.c \
+	tools/tokenize.c \
 	tools/train.c \
 	tools/verify.c

@@ -159,9 +159,14 @@ static clv_status read_word(option options[], reader *in)
     const char *word = in->words[in->next];
     if (!is_option(word)) {
         option *operand = find(options, "", 0);
-        if (!operand || operand->given)
+        bool list = operand && operand->type == OPTION_LIST;
+        if (!operand || (operand->given && !list))
             return tool_fail(CLV_EARG, "expected an option, found \"%.200s\"", word);
         operand->given = true;
+        if (list) {
+            append_word(operand->value, in);
+            return CLV_OK;
+        }
         in->next++;
         return read_value(operand, word);
     }
@@ -269,6 +274,13 @@ static ptrdiff_t offset_in(const option *o, const void *asked, size_t size)
     uintptr_t value = (uintptr_t)o->value, first = (uintptr_t)asked;
     bool inside = value_size(o->type) && value >= first && value < first + size;
     return inside ? (ptrdiff_t)(value - first) : -1;
+}
+
+bool options_given(const option options[], const char *name)
+{
+    for (const option *o = options; !is_end(o); o++)
+        if (o->name && !strcmp(o->name, name)) return o->given;
+    return false;
 }
 
 static option row(option_type type, const char *name, const char *argument, void *value,
