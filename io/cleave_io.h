@@ -224,20 +224,6 @@ CLV_API clv_status clv_safetensors_begin(clv_grid *grid, const char *folder, int
 CLV_API clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block block);
 CLV_API clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mine);
 
-/* ---- Text ---------------------------------------------------------------------------- */
-
-/* Files read as one long text, one byte a token. */
-typedef struct clv_text clv_text;
-
-/* Opens the files in the order given; CLV_EIO or CLV_ENOTFOUND names the one at fault. Collective.
- */
-CLV_API clv_status clv_text_open(clv_grid *grid, int count, const char *const paths[],
-                                 clv_text **text);
-CLV_API void clv_text_close(clv_text **text);        /* Local */
-CLV_API int64_t clv_text_size(const clv_text *text); /* Local: tokens, all files */
-/* ids[i] = byte at offset + i; 0 <= offset, offset + count <= size (CLV_EARG). Local. */
-CLV_API clv_status clv_text_read(clv_text *text, int64_t offset, int64_t count, int32_t *ids);
-
 /* ---- Tokens ----------------------------------------------------------------------------- */
 
 /* Files read as one long sequence of token ids: texts, one byte a token, or HDF5 files with a 1-D
@@ -253,6 +239,7 @@ CLV_API int64_t clv_tokens_size(const clv_tokens *tokens); /* Local: of all file
 /* Ids are below it: 256 for texts; for HDF5 the attribute "vocabulary" of "tokens", 0 where a file
  * has none. Local. */
 CLV_API int64_t clv_tokens_vocabulary(const clv_tokens *tokens);
+CLV_API bool clv_tokens_are_bytes(const clv_tokens *tokens); /* Local: the files are texts */
 /* ids[i] = token at offset + i; 0 <= offset, offset + count <= size (CLV_EARG); CLV_ELIMIT for ids
  * above 2^31 - 1. Local. */
 CLV_API clv_status clv_tokens_read(clv_tokens *tokens, int64_t offset, int64_t count, int32_t *ids);
@@ -279,9 +266,19 @@ CLV_API clv_status clv_tokenizer_open(const char *path, clv_tokenizer **tokenize
 CLV_API void clv_tokenizer_close(clv_tokenizer **tokenizer); /* Local */
 CLV_API int64_t
 clv_tokenizer_vocabulary(const clv_tokenizer *tokenizer); /* Local: ids are below it */
-/* *ids: caller frees with free. Text that is not UTF-8 goes byte by byte. Local. */
+/* The id of the token that is this text, or -1. Local. */
+CLV_API int32_t clv_tokenizer_find(const clv_tokenizer *tokenizer, const char *text, size_t bytes);
+/* *ids: caller frees with free. Text that is not UTF-8 goes byte by byte. Tokens that a
+ * tokenizer.json adds, special ones too, are found in the text; none is put before or behind it.
+ * CLV_ELIMIT where the split takes too long, or a piece of text is longer than 2^30 bytes. Local.
+ */
 CLV_API clv_status clv_tokenizer_encode(const clv_tokenizer *tokenizer, const char *text,
                                         size_t bytes, int32_t **ids, int64_t *count);
+/* The same for a text that comes in parts: tokens of the first *used bytes, which no further text
+ * can change; what is left goes before the next part. last: nothing follows, all is used. Local. */
+CLV_API clv_status clv_tokenizer_encode_part(const clv_tokenizer *tokenizer, const char *text,
+                                             size_t bytes, bool last, int32_t **ids, int64_t *count,
+                                             size_t *used);
 /* *text: caller frees with free; ids outside the vocabulary are CLV_EARG. Local. */
 CLV_API clv_status clv_tokenizer_decode(const clv_tokenizer *tokenizer, int64_t count,
                                         const int32_t *ids, char **text, size_t *bytes);

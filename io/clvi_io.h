@@ -113,7 +113,7 @@ clv_status clvi_table_read(const char *path, bool complete, clvi_table **table);
  * may bring a failure instead. Collective. */
 clv_status clvi_share(clv_grid *grid, clv_status mine, void **memory, size_t bytes);
 
-/* ---- h5.c: every HDF5 call (all Local) ---------------------------------------- */
+/* ---- h5.c: HDF5 and checkpoints (all Local) ----------------------------------- */
 
 /* Makes the structure of a checkpoint in an empty file. Elements, JSON, checksums and mark have
  * their places, reserved on the disk, but no values. */

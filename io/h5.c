@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * h5.c: every HDF5 call. HDF5 makes and reads the structure of a file, always through its serial
- * driver; it never touches an element.
+ * h5.c: HDF5 and checkpoints. HDF5 makes and reads the structure of a file, always through its
+ * serial driver; it never touches an element.
  *
  * The V110 format is asked for because all of its metadata carries checksums, and contiguous data
  * sets allocated early and never filled because then an element's place is an offset.
@@ -9,30 +9,32 @@
  * A write that fails inside HDF5 (1.10.8, disk full) leaves a file that cannot be closed, and
  * crashes the program at its end. So HDF5 only writes where room has been reserved before.
  */
-#define H5_USE_110_API
-#include <clvi_io.h>
-#include <hdf5.h>
+#include "clvi_h5.h"
+
+#include <pthread.h>
 #include <string.h>
 
-/* ---- Errors -------------------------------------------------------------------- */
+/* ---- Errors, and whose turn it is ------------------------------------------------ */
 
-/* HDF5 prints its errors by default; the caller's setting comes back afterwards. */
-typedef struct {
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+/* The caller's setting, which comes back afterwards. */
+static struct {
     H5E_auto2_t call;
     void *data;
 } printing;
 
-static printing quiet(void)
+void clvi_h5_enter(void)
 {
-    printing before = {NULL, NULL};
-    H5Eget_auto2(H5E_DEFAULT, &before.call, &before.data);
+    pthread_mutex_lock(&turn);
+    H5Eget_auto2(H5E_DEFAULT, &printing.call, &printing.data);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    return before;
 }
 
-static void restore(printing before)
+void clvi_h5_leave(void)
 {
-    H5Eset_auto2(H5E_DEFAULT, before.call, before.data);
+    H5Eset_auto2(H5E_DEFAULT, printing.call, printing.data);
+    pthread_mutex_unlock(&turn);
 }
 
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *text)
@@ -41,30 +43,27 @@ static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *text)
     return 0;
 }
 
-/* To be called before any other HDF5 call: each forgets the errors of the last. */
-static clv_status failed(clv_status status, const char *path, const char *what)
+clv_status clvi_h5_failed(clv_status status, const char *path, const char *what)
 {
     char reason[256] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, reason);
     return clvi_fail(status, "%s: HDF5 cannot %s: %s", path, what, reason);
 }
 
-/* Closes an identifier of any kind. */
-static void drop(hid_t id)
+void clvi_h5_drop(hid_t id)
 {
     if (id >= 0) H5Idec_ref(id);
 }
 
 /* ---- What both sides share ------------------------------------------------------- */
 
-/* Locks off: a file being made is ours alone, and a finished one never changes. */
-static hid_t access_list(void)
+hid_t clvi_h5_access(void)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_sec2(list);
     H5Pset_file_locking(list, false, true);
     H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110);
-    H5Pset_alignment(list, 1 << 16, 4096); /* large data sets begin on a page */
+    H5Pset_alignment(list, 1 << 16, 4096);
     return list;
 }
 
@@ -105,7 +104,7 @@ typedef struct {
 
 static maker new_maker(const char *path)
 {
-    maker make = {.path = path, .file = -1, .access = access_list()};
+    maker make = {.path = path, .file = -1, .access = clvi_h5_access()};
     make.creation = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_userblock(make.creation, CLVI_FRONT);
     H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
@@ -123,10 +122,10 @@ static maker new_maker(const char *path)
 
 static void drop_maker(const maker *make)
 {
-    drop(make->sets);
-    drop(make->links);
-    drop(make->creation);
-    drop(make->access);
+    clvi_h5_drop(make->sets);
+    clvi_h5_drop(make->links);
+    clvi_h5_drop(make->creation);
+    clvi_h5_drop(make->access);
 }
 
 /* A data set of room without values; takes type over. */
@@ -141,11 +140,11 @@ static clv_status make_set(const maker *make, const char *name, hid_t type, int 
     if (set < 0) {
         char what[300];
         snprintf(what, sizeof what, "make data set %.256s", name);
-        status = failed(CLV_EIO, make->path, what);
+        status = clvi_h5_failed(CLV_EIO, make->path, what);
     }
-    drop(set);
-    drop(space);
-    drop(type);
+    clvi_h5_drop(set);
+    clvi_h5_drop(space);
+    clvi_h5_drop(type);
     return status;
 }
 
@@ -185,18 +184,18 @@ static clv_status measure(maker *make, int count, const clv_checkpoint_entry ent
                           hsize_t *bytes)
 {
     clv_status status;
-    hid_t access = access_list();
+    hid_t access = clvi_h5_access();
     H5Pset_fapl_core(access, 1 << 10, false);
     make->measuring = true;
     make->file = H5Fcreate("structure", H5F_ACC_TRUNC, make->creation, access);
-    status = make->file < 0 ? failed(CLV_ENOMEM, make->path, "begin a file in memory")
+    status = make->file < 0 ? clvi_h5_failed(CLV_ENOMEM, make->path, "begin a file in memory")
                             : make_all(make, count, entries, 1);
     if (status == CLV_OK &&
         (H5Fflush(make->file, H5F_SCOPE_LOCAL) < 0 || H5Fget_filesize(make->file, bytes) < 0))
-        status = failed(CLV_ENOMEM, make->path, "measure a file in memory");
+        status = clvi_h5_failed(CLV_ENOMEM, make->path, "measure a file in memory");
     make->measuring = false;
-    drop(make->file);
-    drop(access);
+    clvi_h5_drop(make->file);
+    clvi_h5_drop(access);
     return status;
 }
 
@@ -220,7 +219,8 @@ static clv_status make_empty(const maker *make, const clvi_file *file)
     clv_status status;
     CLVI_TRY(clvi_file_reserve(file, 64 << 10));
     hid_t id = H5Fcreate(file->path, H5F_ACC_TRUNC, make->creation, make->access);
-    if (id < 0 || H5Fclose(id) < 0) status = failed(CLV_EIO, file->path, "make an empty file");
+    if (id < 0 || H5Fclose(id) < 0)
+        status = clvi_h5_failed(CLV_EIO, file->path, "make an empty file");
 done:
     return status;
 }
@@ -230,7 +230,7 @@ clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint
 {
     clv_status status;
     hsize_t structure = 0;
-    printing before = quiet();
+    clvi_h5_enter();
     maker make = new_maker(file->path);
     CLVI_TRY(measure(&make, count, entries, &structure));
     structure += structure / 8;
@@ -238,13 +238,13 @@ clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint
     CLVI_TRY(clvi_file_reserve(file, room_for((int64_t)structure, count, entries, json_bytes)));
     H5Pset_meta_block_size(make.access, structure); /* in one piece, before all values */
     make.file = H5Fopen(file->path, H5F_ACC_RDWR, make.access);
-    status = make.file < 0 ? failed(CLV_EIO, file->path, "open the new file")
+    status = make.file < 0 ? clvi_h5_failed(CLV_EIO, file->path, "open the new file")
                            : make_all(&make, count, entries, json_bytes);
     if (make.file >= 0 && H5Fclose(make.file) < 0 && status == CLV_OK)
-        status = failed(CLV_EIO, file->path, "write the structure");
+        status = clvi_h5_failed(CLV_EIO, file->path, "write the structure");
 done:
     drop_maker(&make);
-    restore(before);
+    clvi_h5_leave();
     return status;
 }
 
@@ -286,8 +286,8 @@ static clv_status read_shape(const reader *r, hid_t set, const char *name, int r
                (long long)r->file->bytes);
     out->bytes = (int64_t)(m * n) * out->element;
 done:
-    drop(space);
-    drop(type);
+    clvi_h5_drop(space);
+    clvi_h5_drop(type);
     return status;
 }
 
@@ -311,7 +311,7 @@ static clv_status read_place(const reader *r, hid_t set, const char *name, int r
                (unsigned long long)stored, (unsigned long long)offset);
     out->offset = (int64_t)offset;
 done:
-    drop(properties);
+    clvi_h5_drop(properties);
     return status;
 }
 
@@ -320,14 +320,14 @@ static clv_status read_own(const reader *r, const char *name, hid_t type, int ra
 {
     clv_status status;
     hid_t set = H5Dopen2(r->id, name, H5P_DEFAULT), found = -1;
-    if (set < 0) return failed(CLV_ECORRUPT, r->file->path, "open a data set of /cleave");
+    if (set < 0) return clvi_h5_failed(CLV_ECORRUPT, r->file->path, "open a data set of /cleave");
     CLVI_TRY(read_place(r, set, name, rank, out));
     found = H5Dget_type(set);
     CLVI_CHECK(type < 0 || H5Tequal(found, type) > 0, CLV_EFORMAT,
                "%s: data set %s: expected 64-bit unsigned integers", r->file->path, name);
 done:
-    drop(found);
-    drop(set);
+    clvi_h5_drop(found);
+    clvi_h5_drop(set);
     return status;
 }
 
@@ -336,7 +336,7 @@ static clv_status read_dtype(const reader *r, hid_t set, const char *name, clv_d
     int found = 0;
     hid_t type = H5Dget_type(set);
     while (found < CLV_DTYPE_COUNT && H5Tequal(type, r->types[found]) <= 0) found++;
-    drop(type);
+    clvi_h5_drop(type);
     *dtype = (clv_dtype)found;
     if (found < CLV_DTYPE_COUNT) return CLV_OK;
     return clvi_fail(CLV_EDTYPE, "%s: data set %s: expected f32, f64, bf16 or i32, found another",
@@ -380,7 +380,7 @@ static clv_status read_object(reader *r, const char *name)
     clv_status status = CLV_OK;
     hid_t object = H5Oopen(r->id, name, H5P_DEFAULT);
     if (object < 0) {
-        status = failed(CLV_ECORRUPT, r->file->path, "open an object");
+        status = clvi_h5_failed(CLV_ECORRUPT, r->file->path, "open an object");
         goto done;
     }
     H5I_type_t kind = H5Iget_type(object);
@@ -388,7 +388,7 @@ static clv_status read_object(reader *r, const char *name)
                "%s: %s: expected a data set or group, found another object", r->file->path, name);
     if (kind == H5I_DATASET) CLVI_TRY(read_entry(r, object, name));
 done:
-    drop(object);
+    clvi_h5_drop(object);
     return status;
 }
 
@@ -412,7 +412,7 @@ static clv_status visit_all(reader *r)
 {
     r->status = CLV_OK;
     if (H5Lvisit(r->id, H5_INDEX_CRT_ORDER, H5_ITER_INC, visit, r) < 0)
-        return failed(CLV_ECORRUPT, r->file->path, "list the data sets");
+        return clvi_h5_failed(CLV_ECORRUPT, r->file->path, "list the data sets");
     return r->status;
 }
 
@@ -441,17 +441,17 @@ done:
 clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
 {
     clv_status status;
-    printing before = quiet();
+    clvi_h5_enter();
     reader r = {.file = file};
-    hid_t access = access_list();
+    hid_t access = clvi_h5_access();
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = file_type((clv_dtype)dtype);
     r.id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
-    status = r.id < 0 ? failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
-    drop(r.id);
-    for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) drop(r.types[dtype]);
-    drop(access);
-    restore(before);
+    status = r.id < 0 ? clvi_h5_failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
+    clvi_h5_drop(r.id);
+    for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) clvi_h5_drop(r.types[dtype]);
+    clvi_h5_drop(access);
+    clvi_h5_leave();
     if (status != CLV_OK) {
         clvi_free(r.table);
         r.table = NULL;

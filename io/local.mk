@@ -1,9 +1,13 @@
-# io: checkpoints and text.
+# io: checkpoints, tokens and tokenizers.
 include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
+	io/clvi_h5.h \
 	io/clvi_io.h \
+	io/clvi_tokenizer.h \
+	io/clvi_tokens.h \
 	io/block.c \
+	io/bpe.c \
 	io/checkpoint.c \
 	io/checksum.c \
 	io/commit.c \
@@ -11,9 +15,16 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/level.c \
 	io/load.c \
 	io/names.c \
 	io/read.c \
 	io/table.c \
-	io/text.c \
-	io/verify.c
+	io/tokenizer.c \
+	io/tokenizer_files.c \
+	io/tokenizer_json.c \
+	io/tokens.c \
+	io/tokens_h5.c \
+	io/tokens_writer.c \
+	io/verify.c \
+	io/vocabulary.c

@@ -303,9 +303,11 @@ CLV_API clv_status clv_trainer_create(clv_gpt *gpt, const clv_source *source,
                                       const clv_train_config *config, clv_trainer **trainer);
 CLV_API void clv_trainer_destroy(clv_trainer **trainer); /* Local */
 
-/* One step: sequences drawn by global sample index (the same on every grid), forward, backward,
- * update. CLV_ENUMERIC when the loss, the gradients or the updated parameters are not finite: do
- * not save then. Collective. */
+/* One step: sequences by global sample index (the same on every grid), forward, backward, update.
+ * The text is cut into windows of context tokens; sample i is window p(i mod windows), with p a
+ * permutation for each pass over them, computed from (seed, pass) and never stored. CLV_ENUMERIC
+ * when the loss, the gradients or the updated parameters are not finite: do not save then.
+ * Collective. */
 typedef struct {
     int64_t step; /* just done, from 1 */
     double loss, lr, grad_norm;

@@ -2,7 +2,8 @@
  *
  * train.c: one step after the other.
  *
- * Which tokens a step sees follows from the seed and from the global index of each of its
+ * The text is cut into windows of context tokens (what is left over at its end is not trained on).
+ * Which of them a step sees follows from the seed and from the global index of each of its
  * sequences, never from the grid: a run goes on anywhere from its position and its matrices.
  */
 #include <clvi_layers.h>
@@ -15,18 +16,17 @@ struct clv_trainer {
     clv_schedule schedule;
     clv_optimizer *optimizer;
     clv_train_position position;
-    uint64_t stream; /* of the random numbers that choose samples */
-    int64_t *starts; /* of the sequences of a batch               */
+    uint64_t stream; /* of the order of samples; + a pass's number */
+    int64_t *starts; /* of the sequences of a batch                  */
 };
 
-/* Where in the text sequence `sample` begins: uniform over all places that leave room for
- * context tokens and the one after them. */
-static int64_t draw_start(const clv_trainer *t, uint64_t sample)
+/* Where in the text sequence `sample` begins. Each pass over the windows has its own order. */
+static int64_t start_of(const clv_trainer *t, uint64_t sample)
 {
-    uint32_t word[4];
-    int64_t places = t->source.size - clv_gpt_config_of(t->gpt).context;
-    clvi_philox(t->position.seed, t->stream, sample, word);
-    return (int64_t)(((uint64_t)word[1] << 32 | word[0]) % (uint64_t)places);
+    int64_t context = clv_gpt_config_of(t->gpt).context;
+    uint64_t windows = (uint64_t)((t->source.size - 1) / context), pass = sample / windows;
+    return context *
+           (int64_t)clvi_permute(t->position.seed, t->stream + pass, windows, sample % windows);
 }
 
 static clv_status check_schedule(const clv_schedule *s)
@@ -102,7 +102,7 @@ clv_status clv_trainer_step(clv_trainer *trainer, clv_step_report *report)
     int64_t sequences = clv_gpt_sequences(t->gpt), step = t->position.step + 1;
     clv_step_report done = {.step = step, .lr = clv_schedule_rate(&t->schedule, step)};
     for (int64_t s = 0; s < sequences; s++)
-        t->starts[s] = draw_start(t, t->position.sample + (uint64_t)s);
+        t->starts[s] = start_of(t, t->position.sample + (uint64_t)s);
 
     CLVI_TRY(clvi_batch_load(t->gpt, &t->source, t->starts));
     clv_params_zero_grad(clv_gpt_params(t->gpt));

@@ -83,6 +83,11 @@ void clvi_fill_uniform(clv_dtype dtype, int64_t n, void *x, uint64_t key, uint64
 /* 64-bit FNV-1a hash of a string: stream numbers from names. */
 uint64_t clvi_hash_string(const char *text);
 
+/* ---- permutation.c ---------------------------------------------------------- */
+
+/* Where i < n goes under the permutation of [0, n), n <= 2^62, that belongs to (key, stream). */
+uint64_t clvi_permute(uint64_t key, uint64_t stream, uint64_t n, uint64_t i);
+
 /* ---- gemm.c: local products ---------------------------------------------- */
 
 /* C[m,n] = alpha op(A)[m,k] op(B)[k,n] + beta C, all row-major, ld in elements;

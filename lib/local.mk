@@ -27,6 +27,7 @@ libcleave_internal_la_SOURCES += \
 	lib/memory.c \
 	lib/norm.c \
 	lib/pack.c \
+	lib/permutation.c \
 	lib/pointwise.c \
 	lib/random.c \
 	lib/rotary.c \

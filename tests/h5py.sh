@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # h5py.sh: the world outside reads a checkpoint: h5py sees global shapes and the values saved,
-# bf16 as exact floats; h5dump lists it.
+# bf16 as exact floats; h5dump lists it. Token files go both ways.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${abs_top_builddir:=$(dirname "$here")}" "${MPIEXEC:=mpiexec.mpich}"
-: "${SAVER:=$abs_top_builddir/tests/mpi/saver}"
+: "${SAVER:=$abs_top_builddir/tests/mpi/saver}" "${CLEAVE:=$abs_top_builddir/cleave}"
 
 for python in /usr/bin/python3 python3 ''; do
     [ -z "$python" ] || ! "$python" -c 'import h5py' 2>/dev/null || break
@@ -47,4 +47,29 @@ if command -v h5dump >/dev/null; then
     h5dump -H "$work/step-00000003.h5" >"$work/dump" || exit 1
     grep -q 'SIMPLE { ( 515, 257 )' "$work/dump" || { cat "$work/dump"; exit 1; }
 fi
+# Tokens as h5py writes them, read by cleave; then the other way.
+"$python" - "$work" <<'END' || exit 1
+import sys, h5py, numpy
+text = bytes(range(256)) * 500
+open(sys.argv[1] + "/text", "wb").write(text)
+ids = numpy.frombuffer(text, "u1")
+kinds = {"plain": {}, "chunked": {"chunks": (1000,)}, "gzip": {"compression": "gzip", "shuffle": True},
+         "resizable": {"maxshape": (None,)}, "checked": {"chunks": (4096,), "fletcher32": True}}
+for kind, options in kinds.items():
+    for dtype in "u1", "<u2", ">u2", "<u4", ">u4", "<u8", ">u8":
+        for latest in "earliest", "latest":
+            name = "%s/tokens-%s-%s-%s.h5" % (sys.argv[1], kind, dtype.strip("<"), latest)
+            with h5py.File(name, "w", libver=latest) as file:
+                file.create_dataset("tokens", data=ids.astype(dtype), **options)
+END
+for file in "$work"/tokens-*.h5; do
+    "$CLEAVE" tokenize --decode "$file" | cmp - "$work/text" || { echo "FAILED: $file"; exit 1; }
+done
+"$CLEAVE" tokenize "$work/text" -o "$work/ours.h5" >/dev/null || exit 1
+"$python" - "$work" <<'END' || exit 1
+import sys, h5py
+tokens = h5py.File(sys.argv[1] + "/ours.h5", "r")["tokens"]
+assert tokens.shape == (128000,) and tokens.dtype == "<u2" and tokens.attrs["vocabulary"] == 256
+assert bytes(tokens[()].astype("u1")) == open(sys.argv[1] + "/text", "rb").read()
+END
 echo "DONE h5py.sh"

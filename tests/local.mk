@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/memory \
 	tests/unit/names \
 	tests/unit/norm \
+	tests/unit/permutation \
 	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/rotary \
@@ -20,6 +21,7 @@ unit_tests = \
 	tests/unit/split \
 	tests/unit/status \
 	tests/unit/terms \
+	tests/unit/tokenizer \
 	tests/unit/update
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
@@ -56,7 +58,7 @@ mpi_tests = \
 	tests/mpi/reproducible_training \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
-	tests/mpi/text \
+	tests/mpi/tokens \
 	tests/mpi/train \
 	tests/mpi/volumes
 
@@ -69,6 +71,7 @@ sh_tests = \
 	tests/library.sh \
 	tests/scaling/quick.sh \
 	tests/nodes.sh \
+	tests/tokenizer.sh \
 	tests/tool.sh \
 	tests/train_crash.sh
 

@@ -22,7 +22,7 @@ done >text
 tiny="--layers 1 --width 16 --heads 2 --context 16 --batch 2"
 
 good "help" 0 --help
-for name in doctor train eval generate inspect verify diff bench; do
+for name in doctor train eval generate inspect tokenize verify diff bench; do
     check "help lists $name" holds "^  $name "
 done
 good "version" 0 --version
@@ -105,6 +105,50 @@ check "inspect: step" holds '"step": 6'
 good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
 good "doctor" 2 doctor --json
+
+# Tokens: to a file and back, and everywhere that texts are taken.
+good "tokenize" 0 tokenize text text -o text.h5 --separator 10 --json
+check "tokenize: counts" holds "\"tokens\": $((2 * $(wc -c <text) + 1)), \"bytes\": $((2 * $(wc -c <text))), \"vocabulary\": 256"
+"$CLEAVE" tokenize --decode text.h5 >back 2>err
+check "tokenize: the text comes back" sh -c '{ cat text; echo; cat text; } | cmp -s - back'
+good "decode" 0 tokenize --decode text.h5 --json
+check "decode: text" holds '"text": "line 0: the quick'
+good "tokenize one" 0 tokenize text -o one.h5
+# shellcheck disable=SC2086
+good "train on tokens" 2 train --data one.h5 --steps 2 $tiny --seed 1 --json
+check "tokens: the vocabulary" holds '"vocabulary": 256'
+numbers out >one
+# shellcheck disable=SC2086
+good "train on the same text" 2 train --data text --steps 2 $tiny --seed 1 --json
+numbers out >two
+check "tokens: the losses are those of the text" cmp one two
+# shellcheck disable=SC2086
+good "train with a vocabulary" 2 train --data one.h5 --steps 2 $tiny --vocabulary 300 --save wide --json
+check "a vocabulary that was asked for" holds '"vocabulary": 300'
+good "eval on tokens" 2 eval --load wide --data one.h5
+check "eval: a token" holds 'bits) a token over'
+good "eval on a text" 2 eval --load run --data text
+check "eval: a byte" holds 'bits) a byte over'
+# A tokenizer of 256 bytes and one merge.
+python3 - <<'END'
+import json
+own = lambda b: 0x21 <= b <= 0x7e or 0xa1 <= b <= 0xac or b >= 0xae
+other = iter(range(0x100, 0x200))
+chars = [chr(b if own(b) else next(other)) for b in range(256)]
+json.dump({"model": {"type": "BPE", "vocab": {**{c: i for i, c in enumerate(chars)}, "th": 256},
+           "merges": ["t h"]}, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+           "added_tokens": [{"id": 257, "content": "<end>"}]}, open("tokenizer.json", "w"))
+END
+good "tokenize by pairs" 0 tokenize text text -o pairs.h5 --tokenizer tokenizer.json --separator '<end>' --json
+check "pairs: the vocabulary" holds '"vocabulary": 258'
+# shellcheck disable=SC2086
+good "train on pairs" 2 train --data pairs.h5 --steps 2 $tiny --save pairs --json
+check "pairs: the model's vocabulary" holds '"vocabulary": 258'
+good "generate by pairs" 0 generate --load pairs --prompt 'the ' --tokens 20 --seed 3 --tokenizer tokenizer.json --json
+grep -o '"hex": "[0-9a-f]*"' out >one
+good "generate by pairs on a grid" 2 generate --load pairs --prompt 'the ' --tokens 20 --seed 3 --tokenizer . --json
+grep -o '"hex": "[0-9a-f]*"' out >two
+check "generate: the same text by pairs on every grid" cmp -s one two
 
 # Bytes are those of the rank that receives most, foretold and measured.
 uneven="-m 5 -n 6 -k 4 --grid row=3 --layout-a row|- --layout-b row|- --layout-c row|- --repeat 1 --json"
@@ -194,6 +238,28 @@ if [ "$(id -u)" != 0 ]; then
     bad 1 'unlisted: cannot list' 2 train --data text --steps 2 $tiny --save unlisted
     chmod 700 unlisted
 fi
+
+# ---- Bad tokens ----
+
+bad 1 'vocabulary of the model, found a vocabulary of 258' 2 train --data pairs.h5 --resume run --steps 9 --json
+bad 1 'vocabulary of the model, found a vocabulary of 258' 2 eval --load run --data pairs.h5 --json
+bad 1 'ids below 100, the vocabulary of the model' 2 train --data text --vocabulary 100 --json
+bad 1 'expected token files .* 258 tokens, found texts' 2 eval --load pairs --data text --json
+bad 1 '--vocabulary: expected 256 as in run' 2 train --data text --resume run --vocabulary 300
+bad 1 'text.h5: expected a text as text before it' 2 train --data text text.h5 --json
+bad 1 'expected --tokenizer PATH for the 258 tokens' 2 generate --load pairs --prompt the --json
+bad 1 '--tokenizer: expected at most 256 tokens' 2 generate --load run --prompt the --tokenizer .
+bad 1 'nowhere' 0 generate --load pairs --prompt the --tokenizer nowhere --json
+bad 2 'expected -o OUT.h5 or --decode' 0 tokenize text
+bad 2 '--decode: expected neither' 0 tokenize --decode text.h5 -o more.h5
+bad 1 '--separator: expected a token .* found "<fin>"' 0 tokenize text -o more.h5 --separator '<fin>' --json
+bad 1 '--separator: expected .*below 256, found "256"' 0 tokenize text -o more.h5 --separator 256
+bad 1 'expected one process, found 2' 2 tokenize text -o more.h5 --json
+bad 1 'absent' 0 tokenize text absent -o more.h5
+bad 1 'expected text, found 0 bytes' 0 tokenize empty -o more.h5
+bad 1 'no/.more.h5' 0 tokenize text -o no/more.h5
+bad 1 'run/latest: expected a JSON object' 0 tokenize text -o more.h5 --tokenizer run/latest
+check "nothing is left of what failed" [ -z "$(find . -name '*more.h5*')" ]
 
 # ---- Bad checkpoints ----
 

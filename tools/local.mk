@@ -20,6 +20,7 @@ cleave_SOURCES = \
 	tools/mover.c \
 	tools/products.c \
 	tools/reading.c \
+	tools/data.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
@@ -33,5 +34,6 @@ cleave_SOURCES = \
 	tools/room.c \
 	tools/run.c \
 	tools/stats.c \
+	tools/tokenize.c \
 	tools/train.c \
 	tools/verify.c

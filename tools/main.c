@@ -14,6 +14,7 @@ int cmd_train(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 
@@ -26,10 +27,11 @@ typedef struct {
 static const subcommand subcommands[] = {
     {"diff", cmd_diff, "where two checkpoints differ"},
     {"doctor", cmd_doctor, "what this installation runs on, and what to fix"},
-    {"train", cmd_train, "train a GPT on text files, saving and resuming on any grid"},
-    {"eval", cmd_eval, "the loss of a checkpoint on text files"},
+    {"train", cmd_train, "train a GPT on texts or tokens, saving and resuming on any grid"},
+    {"eval", cmd_eval, "the loss of a checkpoint on texts or tokens"},
     {"generate", cmd_generate, "text from a checkpoint"},
     {"inspect", cmd_inspect, "what is in a checkpoint"},
+    {"tokenize", cmd_tokenize, "text files to a file of token ids, and back"},
     {"verify", cmd_verify, "whether every byte of a checkpoint is as it was written"},
     {"bench", cmd_bench, "measure a part against its limit and against ScaLAPACK"},
     {0},

@@ -129,12 +129,12 @@ static clv_status read_value(option *o, const char *word)
 
 /* ---- Words ---- */
 
-/* The row of a name. Of several rows for words of no option ("") the first still without one. */
+/* The row of a name. Of several rows for words of no option ("") the first that takes one more. */
 static option *find(option options[], const char *name, size_t length)
 {
     for (option *o = options; !is_end(o); o++)
         if (o->name && strlen(o->name) == length && !strncmp(o->name, name, length) &&
-            (length || !o->given))
+            (length || !o->given || o->type == OPTION_LIST))
             return o;
     return NULL;
 }
@@ -162,9 +162,12 @@ static clv_status read_word(option options[], reader *in)
     const char *word = in->words[in->next];
     if (!is_option(word)) {
         option *operand = find(options, "", 0);
-        if (!operand)
-            return tool_fail(CLV_EARG, "expected an option, found \"%.200s\"", word);
+        if (!operand) return tool_fail(CLV_EARG, "expected an option, found \"%.200s\"", word);
         operand->given = true;
+        if (operand->type == OPTION_LIST) {
+            append_word(operand->value, in);
+            return CLV_OK;
+        }
         in->next++;
         return read_value(operand, word);
     }
@@ -275,6 +278,13 @@ static ptrdiff_t offset_in(const option *o, const void *asked, size_t size)
     uintptr_t value = (uintptr_t)o->value, first = (uintptr_t)asked;
     bool inside = value_size(o->type) && value >= first && value < first + size;
     return inside ? (ptrdiff_t)(value - first) : -1;
+}
+
+bool options_given(const option options[], const char *name)
+{
+    for (const option *o = options; !is_end(o); o++)
+        if (o->name && !strcmp(o->name, name)) return o->given;
+    return false;
 }
 
 static option row(option_type type, const char *name, const char *argument, void *value,

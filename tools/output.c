@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool failed;
 
@@ -29,6 +31,37 @@ void output_json(const char *format, ...)
 json_t *output_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* jansson is the judge of what is UTF-8. */
+json_t *output_string(const char *bytes, size_t count)
+{
+    char *clean = malloc(3 * count + 1);
+    size_t used = 0;
+    for (size_t i = 0; clean && i < count;) {
+        json_t *character = NULL;
+        int length = 0;
+        while (!character && length < 4 && i + (size_t)length < count)
+            character = json_stringn(bytes + i, (size_t)++length);
+        memcpy(clean + used, character ? bytes + i : "\xEF\xBF\xBD",
+               character ? (size_t)length : 3);
+        used += character ? (size_t)length : 3;
+        i += character ? (size_t)length : 1;
+        json_decref(character);
+    }
+    json_t *text = clean ? json_stringn(clean, used) : NULL;
+    free(clean);
+    return text;
+}
+
+json_t *output_hex(const char *bytes, size_t count)
+{
+    char *digits = malloc(2 * count + 1);
+    for (size_t i = 0; digits && i < count; i++)
+        sprintf(digits + 2 * i, "%02x", (unsigned char)bytes[i]);
+    json_t *hex = digits ? json_stringn(digits, 2 * count) : NULL;
+    free(digits);
+    return hex;
 }
 
 void output_text(const char *format, ...)

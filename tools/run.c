@@ -119,16 +119,6 @@ const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size)
     return buffer;
 }
 
-static clv_status read_text(void *context, int64_t offset, int64_t count, int32_t *ids)
-{
-    return clv_text_read(context, offset, count, ids);
-}
-
-clv_source tool_source(clv_text *text)
-{
-    return (clv_source){.context = text, .size = clv_text_size(text), .read = read_text};
-}
-
 double tool_seconds(void)
 {
     struct timespec now;

@@ -13,8 +13,8 @@ set -eu
 packages="gcc libc6-dev make autoconf automake libtool pkg-config
 mpich libmpich-dev libblis-openmp-dev libblis4-openmp
 libscalapack-mpich-dev libblas3 liblapack3 liblapack-dev
-libhdf5-mpich-dev hdf5-tools librandom123-dev libjansson-dev libxxhash-dev
-python3 python3-h5py"
+libhdf5-mpich-dev hdf5-tools librandom123-dev libjansson-dev libpcre2-dev
+libxxhash-dev python3 python3-h5py"
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}

@@ -73,6 +73,9 @@ void options_inherit(const option options[], void *asked, size_t size, void *fou
 clv_status options_expect(const option options[], const void *asked, size_t size, const void *found,
                           const char *file);
 
+/* Whether the words had this option. */
+bool options_given(const option options[], const char *name);
+
 /* Rows: name, what the value is called, where it goes, its default, its limits, help. */
 option opt_heading(const char *help);
 option opt_flag(const char *name, bool *value, const char *help);
@@ -117,6 +120,9 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
         opt_flag("tied", &(m)->tied, "the head is the token embedding"),                           \
         opt_choice("dtype", "TYPE", &(m)->dtype, "f32", "f32|f64", "type of all numbers")
 
+#define VOCABULARY_OPTION(m) \
+    opt_int("vocabulary", "N", &(m)->vocabulary, NULL, 1, 1 << 30, "ids of tokens (the data's)")
+
 /* ---- run.c: one process among others ------------------------------------------ */
 
 /* Set up by main before a subcommand runs. */
@@ -133,7 +139,7 @@ extern tool_state tool;
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args);
 
-/* Records the text that tool_run reports instead of clv_last_error, and returns status. */
+/* Records the text that tool_main reports instead of clv_last_error, and returns status. */
 clv_status tool_fail(clv_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -169,15 +175,15 @@ const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
 /* Seconds on a clock that only goes forward. */
 double tool_seconds(void);
 
-/* A source of tokens for trainer and evaluation, reading `text`. */
-clv_source tool_source(clv_text *text);
-
 /* ---- output.c: what goes to stdout, from rank 0 alone ---------------------------- */
 
 /* One line, with --json only: an object built as json_pack builds it. */
 void output_json(const char *format, ...);
 /* A number for output_json's "o": null if it is not finite. */
 json_t *output_number(double value);
+/* Bytes for it, as text with U+FFFD for each that is not UTF-8, and exactly, two digits a byte. */
+json_t *output_string(const char *bytes, size_t count);
+json_t *output_hex(const char *bytes, size_t count);
 /* Text, and bytes as they are, without --json only. */
 void output_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void output_bytes(const void *bytes, size_t count);
@@ -288,7 +294,34 @@ void model_close(model *m);
     opt_text("load", "PATH", &(m)->load, REQUIRED, "a checkpoint, or a folder: its newest"), \
         GRID_OPTION(&(m)->grid), REPRODUCIBLE_OPTION(&(m)->reproducible), JSON_OPTION,       \
         MODEL_OPTIONS(&(m)->record.model,                                                    \
-                      "Model: what the file says; what is given here must agree with it")
+                      "Model: what the file says; what is given here must agree with it"),   \
+        VOCABULARY_OPTION(&(m)->record.model)
+
+/* ---- data.c: the tokens to train on or to evaluate -------------------------------------- */
+
+typedef struct {
+    clv_tokens *tokens;
+    clv_source source;  /* for trainer and evaluation                             */
+    int64_t vocabulary; /* ids are below it                                       */
+    bool bytes;         /* tokens are the bytes of texts; else ids of a tokenizer */
+} data;
+
+/* Opens the files. Where they do not say what their vocabulary is, all ids are looked at. To be
+ * closed, even after a failure. Collective. */
+clv_status data_open(clv_grid *grid, const option_words *files, data *d);
+void data_close(data *d);
+/* CLV_EARG unless a model of this vocabulary is one for the data: for bytes, one of 256 tokens
+ * unless --vocabulary was given. Local, the same everywhere. */
+clv_status data_check(const data *d, int64_t vocabulary, bool given);
+/* "byte" or "token" */
+const char *data_unit(const data *d);
+
+#define DATA_OPTION(list)                       \
+    opt_list("data", "FILE...", list, REQUIRED, \
+             "text, read as one, a byte a token; or token files (HDF5)")
+#define TOKENIZER_OPTION(text)                \
+    opt_text("tokenizer", "PATH", text, NULL, \
+             "tokenizer.json, or a folder with it or vocab.json and merges.txt")
 
 /* ---- room.c ---------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * train.c: cleave train: from text files, or from a checkpoint written on any grid, to checkpoints.
+ * train.c: cleave train: from texts or tokens, or from a checkpoint written on any grid, to
+ * checkpoints.
  */
 #include "tool.h"
 
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VOCABULARY = 256, LINES = 30, WARMUP = 20 };
+enum { LINES = 30, WARMUP = 20 };
 
 typedef struct {
     record record; /* what was asked for, and after a resume what the file adds */
@@ -29,8 +30,7 @@ typedef struct {
     const train_args *args;
     record record;
     clv_grid *grid;
-    clv_text *text;
-    clv_source source;
+    data data;
     clv_gpt *gpt;
     clv_trainer *trainer;
     char *from;      /* the checkpoint resumed, or NULL          */
@@ -45,9 +45,11 @@ static const manual about = {
     .name = "train",
     .synopsis = "--data FILE... [options]",
     .about =
-        "Trains a byte-level GPT on text files, its matrices sharded over a grid of all ranks "
-        "that\n"
-        "mpiexec starts. Checkpoints do not know the grid: --resume goes on from one on any "
+        "Trains a GPT on texts, whose bytes are its tokens, or on token files (cleave tokenize\n"
+        "makes them, and so can h5py: a 1-D data set \"tokens\" of unsigned integers), its "
+        "matrices\n"
+        "sharded over a grid of all ranks that mpiexec starts. Checkpoints do not know the grid: "
+        "--resume goes on from one on any "
         "number\n"
         "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
         "an\n"
@@ -174,7 +176,6 @@ static clv_status settle_record(training *t, train_args *args)
     if (args->only && !args->init)
         return tool_fail(CLV_EARG, "--only: expected --init PATH too, found none");
     if (args->resume) return resume_record(t, args);
-    r->model.vocabulary = VOCABULARY;
     if (args->init) {
         clv_status status = record_init(args->init, args->options, r, &t->init);
         if (status != CLV_OK) return status;
@@ -199,13 +200,14 @@ static clv_status prepare(training *t, train_args *args)
     TRY(tool_model_grid(args->grid, r->batch, r->leaves, &t->grid));
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
-    TRY(clv_text_open(t->grid, args->data.count, args->data.words, &t->text));
-    t->source = tool_source(t->text);
+    TRY(data_open(t->grid, &args->data, &t->data));
+    if (!r->model.vocabulary) r->model.vocabulary = t->data.vocabulary;
+    TRY(data_check(&t->data, r->model.vocabulary, options_given(args->options, "vocabulary")));
     TRY(room_check(t->grid, &r->model, r->batch, true));
     TRY(take_folder(t));
     TRY(tool_misuse(clv_gpt_create(t->grid, &r->model, r->batch, &t->gpt)));
     clv_train_config config = {r->optimizer, r->schedule, r->position.seed};
-    TRY(clv_trainer_create(t->gpt, &t->source, &config, &t->trainer));
+    TRY(clv_trainer_create(t->gpt, &t->data.source, &config, &t->trainer));
     if (t->from) {
         const clv_optimizer *optimizer = clv_trainer_optimizer(t->trainer);
         TRY(record_load(t->grid, t->from, clv_gpt_params(t->gpt), optimizer));
@@ -220,23 +222,24 @@ done:
 
 static void announce(const training *t)
 {
-    char grid[256], parameters[32], bytes[32];
+    char grid[256], parameters[32], tokens[32];
     const record *r = &t->record;
     int64_t elements = clv_params_elements(clv_gpt_params(t->gpt));
     tool_grid_format(t->grid, grid, sizeof grid);
-    output_json("{s:s, s:s, s:i, s:b, s:I, s:s, s:I, s:I, s:I, s:s?, s:s?}", "event", "start",
+    output_json("{s:s, s:s, s:i, s:b, s:I, s:s, s:I, s:I, s:I, s:I, s:s?, s:s?}", "event", "start",
                 "grid", grid, "ranks", clv_grid_size(t->grid), "reproducible", r->leaves > 0,
                 "parameters", (json_int_t)elements, "dtype", clv_dtype_name(r->model.dtype),
-                "text_bytes", (json_int_t)t->source.size, "from_step", (json_int_t)r->position.step,
+                "tokens", (json_int_t)t->data.source.size, "vocabulary",
+                (json_int_t)r->model.vocabulary, "from_step", (json_int_t)r->position.step,
                 "to_step", (json_int_t)r->schedule.steps, "resumed", t->from, "init", t->init);
     if (t->init)
         output_text("%d parameters of %s, the others from the seed\n", t->initialised, t->init);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
-    output_text("%s parameters (%s) on %s%s, %s bytes of text, %" PRId64 " sequences of %" PRId64
-                " bytes a step\n",
+    output_text("%s parameters (%s) on %s%s, %s %ss of a vocabulary of %" PRId64 ", %" PRId64
+                " sequences of %" PRId64 " a step\n",
                 output_count(elements, parameters), clv_dtype_name(r->model.dtype), grid,
-                r->leaves ? ", reproducible" : "", output_count(t->source.size, bytes), r->batch,
-                r->model.context);
+                r->leaves ? ", reproducible" : "", output_count(t->data.source.size, tokens),
+                data_unit(&t->data), r->model.vocabulary, r->batch, r->model.context);
 }
 
 /* ---- Steps ---- */
@@ -316,7 +319,7 @@ static clv_status train(void *args)
     if (status == CLV_OK) status = run(&t);
     clv_trainer_destroy(&t.trainer);
     clv_gpt_destroy(&t.gpt);
-    clv_text_close(&t.text);
+    data_close(&t.data);
     clv_grid_destroy(&t.grid);
     if (t.lock >= 0) close(t.lock);
     free(t.from);
@@ -334,7 +337,7 @@ int cmd_train(int argc, char **argv)
     clv_schedule *s = &r->schedule;
     int64_t *seed = (int64_t *)&r->position.seed;
     option options[] = {
-        opt_list("data", "FILE...", &args.data, REQUIRED, "text, read as one, a byte a token"),
+        DATA_OPTION(&args.data),
         opt_text("resume", "PATH", &args.resume, NULL, "go on from this checkpoint or folder"),
         opt_text("init", "PATH", &args.init, NULL,
                  "a new run whose parameters start from this checkpoint's"),
@@ -345,6 +348,7 @@ int cmd_train(int argc, char **argv)
         REPRODUCIBLE_OPTION(&args.reproducible),
         opt_int("seed", "N", seed, "1", 0, 9e15, "of the parameters and the order of samples"),
         MODEL_OPTIONS(&r->model, "Model:"),
+        VOCABULARY_OPTION(&r->model),
         opt_heading("Optimizer:"),
         opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),

@@ -33,6 +33,8 @@ static const clv_train_config training = {
 typedef struct {
     int64_t reads, fail_at; /* the fail_at-th read fails, 0: none */
     int32_t last_token;     /* in the place of the text's last    */
+    int windows;            /* whose ids were read                */
+    int64_t starts[256];    /* of the first of them               */
 } text;
 
 static clv_status text_read(void *context, int64_t offset, int64_t count, int32_t *ids)
@@ -40,6 +42,7 @@ static clv_status text_read(void *context, int64_t offset, int64_t count, int32_
     text *t = context;
     if (++t->reads == t->fail_at) return CLV_EIO;
     CHECK(offset >= 0 && count >= 0 && offset + count <= TEXT);
+    if (offset % CONTEXT == 0 && t->windows < 256) t->starts[t->windows++] = offset;
     for (int64_t i = 0; i < count; i++) {
         int64_t at = offset + i;
         ids[i] = (int32_t)((at % 7 * 3 + (at % 11 == 0)) % VOCABULARY);
@@ -209,6 +212,50 @@ static void resume(void)
     check_on_grids(resume_on_grid, NULL);
 }
 
+/* ---- The order of samples --------------------------------------------------------- */
+
+enum { WINDOWS = (TEXT - 1) / CONTEXT, PASSES = 3 };
+
+/* The windows that sequences at a time go through, from a sample on. */
+static void read_order(uint64_t sample, int64_t sequences, text *seen)
+{
+    clv_grid *self = check_self_grid();
+    clv_gpt_config config = {
+        .layers = 1, .width = 2, .heads = 1, .context = CONTEXT, .vocabulary = VOCABULARY};
+    run r;
+    if (run_begin(&r, self, &config, sequences, &training)) {
+        clv_trainer_seek(r.trainer, (clv_train_position){.sample = sample, .seed = training.seed});
+        while (clv_trainer_position(r.trainer).sample < PASSES * WINDOWS) run_step(&r);
+    }
+    *seen = r.text;
+    run_end(&r);
+    clv_grid_destroy(&self);
+}
+
+/* Every window once a pass, in another order each; the same whatever the batch, and from anywhere.
+ */
+static void order(void)
+{
+    text all, part;
+    if (check_rank() > 0) return;
+    read_order(0, 1, &all);
+    CHECK_INT(all.windows, PASSES * WINDOWS);
+    for (int pass = 0; pass < PASSES; pass++) {
+        const int64_t *starts = all.starts + pass * WINDOWS;
+        int seen[WINDOWS] = {0};
+        for (int w = 0; w < WINDOWS; w++) seen[starts[w] / CONTEXT]++;
+        for (int w = 0; w < WINDOWS; w++) CHECK_INT(seen[w], 1);
+        CHECK(pass == 0 || memcmp(starts, all.starts, WINDOWS * sizeof *starts) != 0);
+    }
+    for (int64_t sequences = 1; sequences <= 64; sequences = 3 * sequences + 1)
+        for (int from = 0; from < PASSES * WINDOWS; from += 11) {
+            int count = PASSES * WINDOWS - from;
+            read_order((uint64_t)from, sequences, &part);
+            CHECK(part.windows >= count);
+            CHECK(memcmp(part.starts, all.starts + from, (size_t)count * sizeof *all.starts) == 0);
+        }
+}
+
 /* ---- Evaluation -------------------------------------------------------------------- */
 
 /* Reports of progress; on the same process as the call. */
@@ -222,8 +269,6 @@ static void see(void *context, int64_t done, int64_t all)
     CHECK(done > seen->done);
     *seen = (steps_seen){seen->calls + 1, done, all};
 }
-
-enum { WINDOWS = (TEXT - 1) / CONTEXT };
 
 /* Window by window, on one process. */
 static double evaluate_alone(const clv_gpt_config *config)
@@ -456,6 +501,7 @@ const check_case check_cases[] = {{"losses in f32", losses_f32},
                                   {"losses in f64", losses_f64},
                                   {"losses with SGD, SwiGLU and RMS norm", losses_sgd},
                                   {"resume", resume},
+                                  {"order of samples", order},
                                   {"evaluate", evaluate},
                                   {"sample", sample},
                                   {"refused", refused},
