@@ -33,6 +33,7 @@ struct clvi_exchange {
     clv_dtype dtype;
     int terms;
     bool accumulate, tiles, lent;
+    size_t reads, writes; /* bytes, of the node */
     int ngiven, ntaken;
     piece *given, *taken;
     void *space; /* the slots; of others where it is lent */
@@ -92,6 +93,21 @@ static void list_pieces(clvi_exchange *x, const clvi_route *route)
         if (clvi_elements(p.part) > 0) x->taken[x->ntaken++] = p;
     }
     if (x->terms > 1) qsort(x->taken, (size_t)x->ntaken, sizeof *x->taken, by_group);
+}
+
+static size_t block_bytes(clv_block block, clv_dtype dtype)
+{
+    return (size_t)(block.m * block.n) * clv_dtype_size(dtype);
+}
+
+/* What all processes of the node read and write between them. */
+static void count_touched(clvi_exchange *x, const clvi_route *route)
+{
+    for (int rank = 0; rank < clv_grid_size(x->grid); rank++) {
+        if (!clvi_grid_is_neighbour(x->grid, rank)) continue;
+        x->reads += block_bytes(clv_spec_block(x->grid, route->src, rank), x->dtype);
+        x->writes += block_bytes(clvi_route_target(x->grid, route, rank), x->dtype);
+    }
 }
 
 static clv_status no_memory(const clvi_exchange *x, size_t bytes)
@@ -166,6 +182,7 @@ clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
     x->requests = clvi_alloc(2 * size * sizeof(MPI_Request));
     CLVI_CHECK(x->given && x->taken && x->requests, CLV_ENOMEM, "an exchange of %zu", size);
     list_pieces(x, route);
+    count_touched(x, route);
     CLVI_TRY(reserve_slots(x));
     if (options.staged && x->lent)
         x->stage_bytes = clvi_round_up(bytes_of(x, x->box));
@@ -344,6 +361,13 @@ static void release(clvi_exchange *x, const piece *p)
     if (p->near) clvi_channel_release(x->grid, p->peer, p->number);
 }
 
+/* Results that fill more than half of the last cache would push out what is still to be read, and
+ * be pushed out themselves before anybody uses them (measured: of copies as of sums). */
+static bool streamed(const clvi_exchange *x)
+{
+    return x->reads + x->writes > clvi_cache_bytes() / 2;
+}
+
 /* dst := alpha sum + beta dst for a group of pieces that are there. */
 static void place(clvi_exchange *x, const piece *p, double alpha, double beta, clv_block dst)
 {
@@ -356,7 +380,8 @@ static void place(clvi_exchange *x, const piece *p, double alpha, double beta, c
         if (!data[i]) return;
     }
     if (x->terms == 1 && data[0] == to && alpha == 1 && beta == 0) return;
-    clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta, to, dst.ld);
+    clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta, 1, &to, &dst.ld,
+                  streamed(x));
 }
 
 /* Messages are done: what has arrived can be read, what was sent overwritten. */
