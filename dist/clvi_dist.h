@@ -209,6 +209,10 @@ typedef struct {
 clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
                                 clvi_exchange_options options, clvi_exchange **out);
 void clvi_exchange_destroy(clvi_exchange **exchange);
+/* next passes on what first brings: its src is first's dst, and it has no sums. Then next begins
+ * right after first, before first gives or finishes; what next gives and finishes follows when
+ * first is finished. Processes that share memory write at once where next would copy to. Local. */
+void clvi_exchange_chain(clvi_exchange *first, clvi_exchange *next);
 uint64_t clvi_exchange_memory(const clvi_exchange *exchange);
 void clvi_exchange_lend(clvi_exchange *exchange, void *space);
 
@@ -218,7 +222,7 @@ clv_status clvi_exchange_execute(clvi_exchange *exchange, double alpha, clv_bloc
                                  clv_block dst);
 
 /* Exchanges may overlap in time if all processes begin (or show) them in the same order; no more
- * than CLVI_CHANNEL at once. */
+ * than CLVI_CHANNEL at once; two that are chained count as three. */
 
 /* The same in steps, for those who make the pieces of src one after the other, or have other work
  * while they travel. begin: receives are posted. give: piece i of those that this process gives

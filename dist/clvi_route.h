@@ -17,6 +17,9 @@ static inline int64_t clvi_elements(clvi_rect part)
     return part.m * part.n;
 }
 
+/* What lies in both; {0} if nothing does. */
+clvi_rect clvi_rect_meet(clvi_rect a, clvi_rect b);
+
 /* What rank `from` passes to rank `to` (which may be the same). */
 clvi_rect clvi_route_passed(const clv_grid *grid, const clvi_route *route, int from, int to);
 

@@ -10,6 +10,12 @@
  * Neighbours read each other's blocks where they lie: the giver offers the address, the taker
  * copies or adds and releases, the giver reclaims before it returns. To other nodes go messages.
  * Bytes read from a neighbour count as received by the reader and sent by the owner.
+ *
+ * Where a second exchange passes on what a first one brings, its takers invite: they offer the
+ * places where they want it, and the first one writes there too. So an all-reduce reads every term
+ * once and writes every copy once; a result is never read again. What the giver offers then says
+ * that it is written, and needs no reclaiming. Who takes where neighbours cannot write invites to
+ * nothing, and reads as ever. Bytes count the same either way.
  */
 #include "clvi_route.h"
 
@@ -25,6 +31,10 @@ typedef struct {
     uint64_t number;
     const void *data; /* where it lies; NULL: its giver has no memory to show */
     int64_t ld;
+    uint64_t invitation; /* number of the offer of a place, from taker to giver                */
+    bool invited;        /* taken: the giver writes it                                         */
+    void *there;         /* given: where its taker wants it written, ldthere apart; NULL: not  */
+    int64_t ldthere;
 } piece;
 
 /* Pieces taken come in groups of `terms` with the same part, in the order of the tree. */
@@ -33,6 +43,9 @@ struct clvi_exchange {
     clv_dtype dtype;
     int terms;
     bool accumulate, tiles, lent;
+    bool follows;         /* another one passes it on   */
+    clvi_exchange *next;  /* which passes this one on   */
+    size_t reads, writes; /* bytes, of the node         */
     int ngiven, ntaken;
     piece *given, *taken;
     void *space; /* the slots; of others where it is lent */
@@ -92,6 +105,21 @@ static void list_pieces(clvi_exchange *x, const clvi_route *route)
         if (clvi_elements(p.part) > 0) x->taken[x->ntaken++] = p;
     }
     if (x->terms > 1) qsort(x->taken, (size_t)x->ntaken, sizeof *x->taken, by_group);
+}
+
+static size_t block_bytes(clv_block block, clv_dtype dtype)
+{
+    return (size_t)(block.m * block.n) * clv_dtype_size(dtype);
+}
+
+/* What all processes of the node read and write between them. */
+static void count_touched(clvi_exchange *x, const clvi_route *route)
+{
+    for (int rank = 0; rank < clv_grid_size(x->grid); rank++) {
+        if (!clvi_grid_is_neighbour(x->grid, rank)) continue;
+        x->reads += block_bytes(clv_spec_block(x->grid, route->src, rank), x->dtype);
+        x->writes += block_bytes(clvi_route_target(x->grid, route, rank), x->dtype);
+    }
 }
 
 static clv_status no_memory(const clvi_exchange *x, size_t bytes)
@@ -166,6 +194,7 @@ clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
     x->requests = clvi_alloc(2 * size * sizeof(MPI_Request));
     CLVI_CHECK(x->given && x->taken && x->requests, CLV_ENOMEM, "an exchange of %zu", size);
     list_pieces(x, route);
+    count_touched(x, route);
     CLVI_TRY(reserve_slots(x));
     if (options.staged && x->lent)
         x->stage_bytes = clvi_round_up(bytes_of(x, x->box));
@@ -174,6 +203,14 @@ clv_status clvi_exchange_create(clv_grid *grid, const clvi_route *route,
 done:
     if (status != CLV_OK) clvi_exchange_destroy(out);
     return status;
+}
+
+void clvi_exchange_chain(clvi_exchange *first, clvi_exchange *next)
+{
+    assert(next->terms == 1 && !next->accumulate);
+    first->next = next;
+    first->writes = next->writes;
+    next->follows = true;
 }
 
 void clvi_exchange_destroy(clvi_exchange **exchange)
@@ -250,6 +287,39 @@ static clv_status post(clvi_exchange *x, bool send, const piece *p, void *data, 
     return clvi_mpi(code, send ? "MPI_Isend" : "MPI_Irecv");
 }
 
+/* Offers the places of what neighbours give, where they can write there. */
+static clv_status invite(clvi_exchange *x, clv_block dst)
+{
+    clv_status status = CLV_OK;
+    for (piece *p = x->taken; p < x->taken + x->ntaken; p++) {
+        if (!p->near) continue;
+        void *place = at(dst, x->dtype, p->part);
+        p->invited = clvi_is_shared(x->grid, place);
+        p->invitation = clvi_channel_next_given(x->grid, p->peer);
+        CLVI_TRY(
+            clvi_channel_offer(x->grid, p->peer, p->invitation, p->invited ? place : NULL, dst.ld));
+    }
+    for (piece *p = x->given; p < x->given + x->ngiven; p++)
+        if (p->near) p->invitation = clvi_channel_next_taken(x->grid, p->peer);
+done:
+    return status;
+}
+
+/* Learns where neighbours want what x gives. */
+static clv_status accept(clvi_exchange *x)
+{
+    clv_status status = CLV_OK;
+    for (piece *p = x->given; p < x->given + x->ngiven; p++) {
+        const void *place;
+        if (!p->near) continue;
+        CLVI_TRY(clvi_channel_take(x->grid, p->peer, p->invitation, &place, &p->ldthere));
+        clvi_channel_release(x->grid, p->peer, p->invitation);
+        p->there = (void *)place;
+    }
+done:
+    return status;
+}
+
 /* Draws the numbers of all pieces and posts the receives; dst NULL: into the slots. */
 static clv_status begin(clvi_exchange *x, const clv_block *dst)
 {
@@ -269,6 +339,7 @@ static clv_status begin(clvi_exchange *x, const clv_block *dst)
         p->ld = dst ? dst->ld : p->part.n;
         CLVI_TRY(post(x, false, p, (void *)p->data, p->ld));
     }
+    if (x->follows) CLVI_TRY(invite(x, *dst));
 done:
     return status;
 }
@@ -298,6 +369,7 @@ static clv_status give(clvi_exchange *x, const piece *p, clv_block src, clv_bloc
 {
     clvi_grid_count(x->grid, bytes_of(x, p->part), 0);
     if (!p->near) return post(x, true, p, at(src, x->dtype, p->part), src.ld);
+    if (p->there) return clvi_channel_offer(x->grid, p->peer, p->number, NULL, 0);
     return clvi_channel_offer(x->grid, p->peer, p->number,
                               shown.data ? at(shown, x->dtype, p->part) : NULL, shown.ld);
 }
@@ -305,7 +377,10 @@ static clv_status give(clvi_exchange *x, const piece *p, clv_block src, clv_bloc
 clv_status clvi_exchange_give_all(clvi_exchange *x, clv_block src)
 {
     clv_status status = CLV_OK;
-    clv_block shown = readable(x, src, x->box);
+    bool read = false;
+    for (const piece *p = x->given; p < x->given + x->ngiven; p++)
+        read = read || (p->near && !p->there);
+    clv_block shown = read ? readable(x, src, x->box) : src;
     for (piece *p = x->given; p < x->given + x->ngiven; p++) CLVI_TRY(give(x, p, src, shown));
 done:
     return status;
@@ -331,7 +406,7 @@ static clv_status take(clvi_exchange *x, piece *p, clv_block src)
     clv_status status = CLV_OK;
     if (p->near) {
         status = clvi_channel_take(x->grid, p->peer, p->number, &p->data, &p->ld);
-        if (!p->data) x->failed = true;
+        if (!p->data && !p->invited) x->failed = true;
     } else if (p->peer == clv_grid_rank(x->grid)) {
         p->data = at(src, x->dtype, p->part);
         p->ld = src.ld;
@@ -344,19 +419,61 @@ static void release(clvi_exchange *x, const piece *p)
     if (p->near) clvi_channel_release(x->grid, p->peer, p->number);
 }
 
-/* dst := alpha sum + beta dst for a group of pieces that are there. */
+/* Where a neighbour wants a piece. */
+static clv_block invitation(const piece *p)
+{
+    return (clv_block){p->there, p->part.m, p->part.n, p->ldthere, p->part.row0, p->part.col0};
+}
+
+/* The given pieces of the next exchange that lie in `part`, to which its takers invite: all of it
+ * where whole, else some of it. Fills in the next one from *i on, and what of it that is. */
+static const piece *next_invited(const clvi_exchange *x, clvi_rect part, bool whole, int *i,
+                                 clvi_rect *common)
+{
+    for (; x->next && *i < x->next->ngiven; ++*i) {
+        const piece *p = &x->next->given[*i];
+        if (!p->there) continue;
+        *common = clvi_rect_meet(p->part, part);
+        int64_t count = clvi_elements(*common);
+        if (count > 0 && (count == clvi_elements(part)) == whole) return &x->next->given[(*i)++];
+    }
+    return NULL;
+}
+
+/* Results that fill more than half of the last cache would push out what is still to be read, and
+ * be pushed out themselves before anybody uses them (measured: of copies as of sums). */
+static bool streamed(const clvi_exchange *x)
+{
+    return x->reads + x->writes > clvi_cache_bytes() / 2;
+}
+
+/* dst := alpha sum + beta dst for a group of pieces that are there, and wherever it is wanted. */
 static void place(clvi_exchange *x, const piece *p, double alpha, double beta, clv_block dst)
 {
+    enum { WHOLE = true };
+    int count = 1, room = x->next ? x->next->ngiven + 1 : 1;
     const void *data[x->terms];
-    int64_t ld[x->terms];
-    void *to = at(dst, x->dtype, p->part);
+    int64_t ld[x->terms], ldto[room];
+    void *to[room];
+    clvi_rect common;
+    const piece *q;
+    to[0] = at(dst, x->dtype, p->part);
+    ldto[0] = dst.ld;
     for (int i = 0; i < x->terms; i++) {
         data[i] = p[i].data;
         ld[i] = p[i].ld;
         if (!data[i]) return;
     }
-    if (x->terms == 1 && data[0] == to && alpha == 1 && beta == 0) return;
-    clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta, to, dst.ld);
+    if (x->terms == 1 && data[0] == to[0] && alpha == 1 && beta == 0) return;
+    for (int i = 0; (q = next_invited(x, p->part, WHOLE, &i, &common)); count++) {
+        to[count] = at(invitation(q), x->dtype, common);
+        ldto[count] = q->ldthere;
+    }
+    clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta, count, to, ldto,
+                  streamed(x));
+    for (int i = 0; (q = next_invited(x, p->part, !WHOLE, &i, &common));)
+        clvi_axpby_rows(x->dtype, common.m, common.n, 1, at(dst, x->dtype, common), dst.ld, 0,
+                        at(invitation(q), x->dtype, common), q->ldthere);
 }
 
 /* Messages are done: what has arrived can be read, what was sent overwritten. */
@@ -392,7 +509,7 @@ static clv_status reclaim_all(clvi_exchange *x)
 {
     clv_status status = CLV_OK;
     for (const piece *p = x->given; p < x->given + x->ngiven; p++)
-        if (p->near) CLVI_TRY(clvi_channel_reclaim(x->grid, p->peer, p->number));
+        if (p->near && !p->there) CLVI_TRY(clvi_channel_reclaim(x->grid, p->peer, p->number));
 done:
     return status;
 }
@@ -410,7 +527,8 @@ static clv_status report(const clvi_exchange *x)
 clv_status clvi_exchange_finish(clvi_exchange *x, double alpha, clv_block src, double beta,
                                 clv_block dst)
 {
-    clv_status status;
+    clv_status status = CLV_OK;
+    if (x->next) CLVI_TRY(accept(x->next));
     CLVI_TRY(take_groups(x, false, alpha, src, beta, dst));
     CLVI_TRY(wait_messages(x));
     CLVI_TRY(take_groups(x, true, alpha, src, beta, dst));

@@ -4,7 +4,7 @@
  */
 #include "clvi_route.h"
 
-static clvi_rect meet(clvi_rect a, clvi_rect b)
+clvi_rect clvi_rect_meet(clvi_rect a, clvi_rect b)
 {
     int64_t row0 = a.row0 > b.row0 ? a.row0 : b.row0, col0 = a.col0 > b.col0 ? a.col0 : b.col0;
     int64_t row1 = a.row0 + a.m < b.row0 + b.m ? a.row0 + a.m : b.row0 + b.m;
@@ -49,8 +49,8 @@ clvi_rect clvi_route_passed(const clv_grid *grid, const clvi_route *route, int f
     clv_axes own = clvi_layout_copies(grid, route->src.layout) |
                    (route->src.layout.sum & route->dst.layout.sum);
     if (!agree_along(grid, from, to, own)) return (clvi_rect){0};
-    return meet(rect_of(clv_spec_block(grid, route->src, from)),
-                rect_of(clvi_route_target(grid, route, to)));
+    return clvi_rect_meet(rect_of(clv_spec_block(grid, route->src, from)),
+                          rect_of(clvi_route_target(grid, route, to)));
 }
 
 clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int rank)

@@ -45,6 +45,9 @@ void clvi_free(void *memory);
 /* The same for the life of the process: clvi_alloc_live does not count it. */
 void *clvi_alloc_once(size_t bytes);
 
+/* Bytes of the last cache that cores share, as the system says; 32 MiB where it does not. */
+size_t clvi_cache_bytes(void);
+
 /* For tests: the nth allocation from now fails (1 = the next), once; 0 turns it
  * off. clvi_alloc_live counts blocks not yet freed. */
 CLV_API void clvi_alloc_fail_at(int64_t nth);
@@ -175,9 +178,11 @@ bool clvi_threads_set_by_user(void);
  * tree: terms / f by f, with f the smallest prime factor, each part as a tree, the parts from the
  * first to the last. f32, f64: the bits of those additions, then of clvi_axpby; bf16: added in f32
  * from the first to the last and rounded once. One term may be of any type. z may be none of the
- * terms. */
+ * terms. z is z[0]; the other places, as wide as ldz[] says, become copies of it in the same pass.
+ * streamed: past the caches, where alpha is 1 and beta 0. */
 void clvi_sum_rows(clv_dtype dtype, int64_t m, int64_t n, int terms, const void *const t[],
-                   const int64_t ld[], double alpha, double beta, void *z, int64_t ldz);
+                   const int64_t ld[], double alpha, double beta, int places, void *const z[],
+                   const int64_t ldz[], bool streamed);
 int clvi_smallest_factor(int n); /* smallest prime factor; n itself below 2 */
 
 /* ---- pointwise.c ------------------------------------------------------- */
