@@ -11,5 +11,9 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/safetensors.c \
+	io/safetensors_header.c \
+	io/safetensors_plan.c \
+	io/safetensors_writer.c \
 	io/table.c \
 	io/text.c
