@@ -35,7 +35,6 @@ struct clv_safetensors_writer {
     char *folder;
     clvi_st_plan plan;
     output *output; /* [plan.files] */
-    void *stage;
 };
 
 /* ---- Making ------------------------------------------------------------------------------ */
@@ -116,7 +115,6 @@ static void destroy(clv_safetensors_writer *w)
     }
     clvi_free(w->output);
     clvi_st_plan_free(&w->plan);
-    clvi_free(w->stage);
     clvi_free(w->folder);
     clvi_free(w);
 }
@@ -136,8 +134,7 @@ static clv_status create(clv_grid *grid, const char *folder, int count,
     CLVI_CHECK(w, CLV_ENOMEM, "%s: a writer", folder);
     w->grid = grid;
     w->folder = clvi_format("%s", folder);
-    w->stage = clvi_alloc(CLVI_STAGE);
-    CLVI_CHECK(w->folder && w->stage, CLV_ENOMEM, "%s: a writer", folder);
+    CLVI_CHECK(w->folder, CLV_ENOMEM, "%s: a writer", folder);
     CLVI_TRY(clvi_st_plan_make(count, entries, shard_bytes, &w->plan));
     w->output = clvi_alloc((size_t)w->plan.files * sizeof *w->output);
     CLVI_CHECK(w->output, CLV_ENOMEM, "%s: a writer", folder);
@@ -204,6 +201,22 @@ done:
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
+/* Whole rows are one piece of the file; of others, each row is a piece. */
+static clv_status write_block(const clvi_file *file, const clvi_entry *entry, clv_block block)
+{
+    clv_status status = CLV_OK;
+    int64_t size = (int64_t)clv_dtype_size(entry->dtype);
+    bool whole = block.n == entry->n && block.ld == block.n;
+    int64_t pieces = whole ? 1 : block.m, rows = whole ? block.m : 1;
+    for (int64_t i = 0; i < pieces; i++) {
+        int64_t at = entry->offset + ((block.row0 + i) * entry->n + block.col0) * size;
+        CLVI_TRY(clvi_file_write(file, clvi_at(block, entry->dtype, i, 0),
+                                 (size_t)(rows * block.n * size), at));
+    }
+done:
+    return status;
+}
+
 clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block block)
 {
     if (!writer || i < 0 || i >= writer->plan.count)
@@ -216,7 +229,7 @@ clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block 
                          "%s: expected a block within %" PRId64 " x %" PRId64 ", found %" PRId64
                          " x %" PRId64 " at (%" PRId64 ", %" PRId64 ")",
                          o->path, entry->m, entry->n, block.m, block.n, block.row0, block.col0);
-    return clvi_block_write(&o->file, entry, block, writer->stage);
+    return write_block(&o->file, entry, block);
 }
 
 static clv_status sync_files(const clv_safetensors_writer *w)
