@@ -3,6 +3,7 @@ include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
 	io/clvi_io.h \
+	io/clvi_safetensors.h \
 	io/block.c \
 	io/checkpoint.c \
 	io/checksum.c \

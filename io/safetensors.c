@@ -4,9 +4,8 @@
  *
  *     {"metadata": {...}, "weight_map": {"NAME": "model-00001-of-00002.safetensors", ...}}
  */
-#include <clvi_io.h>
+#include <clvi_safetensors.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>

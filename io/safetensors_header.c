@@ -8,9 +8,8 @@
  *
  * Nothing in the file is believed before it has been checked, sizes before they are allocated.
  */
-#include <clvi_io.h>
+#include <clvi_safetensors.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,9 +3,8 @@
  * safetensors_plan.c: the files of a model to write, before any is made: which tensor lies where,
  * the headers, the index. Every process plans the same.
  */
-#include <clvi_io.h>
+#include <clvi_safetensors.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -12,7 +12,7 @@
  * or an index of shards about to be replaced, goes before: so a crash between two renames leaves a
  * folder without a model, never one of parts that do not belong together.
  */
-#include <clvi_io.h>
+#include <clvi_safetensors.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
