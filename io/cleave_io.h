@@ -208,9 +208,11 @@ CLV_API clv_status clv_safetensors_read(clv_safetensors *file, int i, clv_dtype 
                                         clv_block block);
 
 /* Writes a model: tensors of f32, f64, bf16 or i32, in one file or in several of at most
- * shard_bytes (0: one) with an index, as checkpoints are: under temporary names, synced, renamed,
- * the index last. begin and commit are Collective, put is Local and means what clv_checkpoint_put
- * means. */
+ * shard_bytes (0: one; a larger tensor has a file of its own) with an index, as checkpoints are:
+ * under temporary names, synced, renamed, what makes them a model last. The folder is made where
+ * missing, not those above it. Another model in it is replaced: a crash then leaves either, or,
+ * where shards or the kind of model change, none that opens; never a mixture. begin and commit are
+ * Collective, put is Local and means what clv_checkpoint_put means. */
 typedef struct clv_safetensors_writer clv_safetensors_writer;
 typedef struct {
     const char *name;

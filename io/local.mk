@@ -3,6 +3,7 @@ include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
 	io/clvi_io.h \
+	io/clvi_safetensors.h \
 	io/block.c \
 	io/checkpoint.c \
 	io/checksum.c \
@@ -14,6 +15,10 @@ libcleave_internal_la_SOURCES += \
 	io/load.c \
 	io/names.c \
 	io/read.c \
+	io/safetensors.c \
+	io/safetensors_header.c \
+	io/safetensors_plan.c \
+	io/safetensors_writer.c \
 	io/table.c \
 	io/text.c \
 	io/verify.c

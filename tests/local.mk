@@ -13,6 +13,7 @@ unit_tests = \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
+	tests/unit/safetensors \
 	tests/unit/schedule \
 	tests/unit/skinny \
 	tests/unit/softmax \
@@ -52,6 +53,7 @@ mpi_tests = \
 	tests/mpi/planner \
 	tests/mpi/reproducible \
 	tests/mpi/reproducible_training \
+	tests/mpi/safetensors \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
 	tests/mpi/text \

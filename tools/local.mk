@@ -14,12 +14,20 @@ cleave_SOURCES = \
 	tools/bench_move.c \
 	tools/bench_skinny.c \
 	tools/contender.c \
+	tools/convert.c \
+	tools/convert.h \
+	tools/convert_from_hf.c \
+	tools/convert_stream.c \
+	tools/convert_to_hf.c \
 	tools/footprint.c \
 	tools/products.c \
 	tools/reading.c \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
+	tools/hf.h \
+	tools/hf_config.c \
+	tools/hf_map.c \
 	tools/inspect.c \
 	tools/main.c \
 	tools/model.c \
