@@ -51,7 +51,8 @@ static clv_status lesson(clv_grid *grid)
         .grid = grid, .sequences = EXAMPLES, .context = 1, .width = WIDTH, .dtype = CLV_F64};
     TRY(clv_transformer_layouts_of(grid, &shape.layouts));
     TRY(clv_params_create(grid, &params));
-    TRY(clv_mlp_create(params, "mlp", &shape, CLV_MLP_GELU, HIDDEN, 0.1, &mlp));
+    clv_mlp_config config = {.kind = CLV_MLP_GELU, .hidden = HIDDEN, .out_std = 0.1};
+    TRY(clv_mlp_create(params, "mlp", &shape, &config, &mlp));
     TRY(clv_params_init(params, 1)); /* by seed, name and element: the same on every grid */
     TRY(clv_optimizer_create(params, &(clv_optimizer_config){.kind = CLV_ADAMW}, &optimizer));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * attention_core.c: causal attention of one head over one sequence of T tokens, serial.
+ * attention_core.c: causal attention of a group of heads over one sequence of T tokens, serial. For
+ * each head of q, with the k and v of the group:
  *
  *     S = q k^T / sqrt(d)   P = softmax of each row of S up to the diagonal   O = P v
  *     dP = dO v^T   dS = P * (dP - rowsum(P * dP))
@@ -9,7 +10,9 @@
  * Queries are taken in blocks: block [i, i + b) sees the keys [0, i + b) only, which leaves out
  * most of what the mask would throw away, and needs b x T of workspace instead of T x T. Backward
  * computes P again, which is about a third of its time: keeping it would cost heads x T x T
- * elements for every sequence and layer.
+ * elements for every sequence and layer. Rotary embeddings turn q and k where they lie, just before
+ * they are used, and dq and dk back just after they are made. dk and dv are sums over the heads of
+ * q in their order.
  */
 #include <clvi_layers.h>
 #include <math.h>
@@ -92,8 +95,8 @@ int64_t clvi_attention_work(int64_t T)
     return 2 * T * (T < BLOCK ? T : BLOCK); /* P and dP of a tile */
 }
 
-void clvi_attention_forward(const clvi_attention *h, const void *q, const void *k, const void *v,
-                            void *o)
+static void head_forward(const clvi_attention *h, const void *q, const void *k, const void *v,
+                         void *o)
 {
     for (int64_t i = 0; i < h->T; i += BLOCK) {
         tile t = tile_at(h->T, i);
@@ -103,17 +106,14 @@ void clvi_attention_forward(const clvi_attention *h, const void *q, const void *
     }
 }
 
-void clvi_attention_backward(const clvi_attention *h, const void *q, const void *k, const void *v,
-                             const void *d_o, void *dq, void *dk, void *dv)
+/* dk and dv are added to. */
+static void head_backward(const clvi_attention *h, const void *q, const void *k, const void *v,
+                          const void *d_o, void *dq, void *dk, void *dv)
 {
     clv_dtype dtype = h->dtype;
     int64_t d = h->d, ld = h->ld;
     double scale = 1 / sqrt((double)d);
     void *P = h->work, *dP = row_of(dtype, h->work, clvi_attention_work(h->T) / 2, 1);
-    for (int64_t i = 0; i < h->T; i++) {
-        clvi_fill(dtype, d, 0, row_of(dtype, dk, ld, i));
-        clvi_fill(dtype, d, 0, row_of(dtype, dv, ld, i));
-    }
     for (int64_t i = 0; i < h->T; i += BLOCK) {
         tile t = tile_at(h->T, i);
         operand qi = {false, row(dtype, q, ld, i), ld};
@@ -129,4 +129,35 @@ void clvi_attention_backward(const clvi_attention *h, const void *q, const void 
         product(h, t.keys, d, t.b, scale, (operand){true, dP, t.keys}, qi, 1, dk, ld);
         product(h, t.keys, d, t.b, 1, (operand){true, P, t.keys}, doi, 1, dv, ld);
     }
+}
+
+/* Head a of those side by side in x. */
+static const void *head(const clvi_attention *h, const void *x, int64_t a)
+{
+    return row(h->dtype, x, h->d, a);
+}
+
+static void *head_of(const clvi_attention *h, void *x, int64_t a)
+{
+    return row_of(h->dtype, x, h->d, a);
+}
+
+void clvi_attention_forward(const clvi_attention *h, void *z, void *o)
+{
+    int64_t g = h->g;
+    if (h->rotary) clvi_rotate(h->dtype, false, h->T, g + 1, h->d, h->rotary, z, h->ld);
+    for (int64_t a = 0; a < g; a++)
+        head_forward(h, head(h, z, a), head(h, z, g), head(h, z, g + 1), head_of(h, o, a));
+}
+
+void clvi_attention_backward(const clvi_attention *h, const void *z, const void *d_o, void *dz)
+{
+    int64_t g = h->g;
+    void *dk = head_of(h, dz, g), *dv = head_of(h, dz, g + 1);
+    for (int64_t t = 0; t < h->T; t++)
+        clvi_fill(h->dtype, 2 * h->d, 0, row_of(h->dtype, dk, h->ld, t));
+    for (int64_t a = 0; a < g; a++)
+        head_backward(h, head(h, z, a), head(h, z, g), head(h, z, g + 1), head(h, d_o, a),
+                      head_of(h, dz, a), dk, dv);
+    if (h->rotary) clvi_rotate(h->dtype, true, h->T, g + 1, h->d, h->rotary, dz, h->ld);
 }

@@ -134,20 +134,33 @@ typedef struct {
     clv_transformer_layouts layouts;
 } clv_transformer_shape;
 
-/* Causal multi-head attention (Vaswani et al. 2017) with heads sharded over col, uneven
- * too; heads must divide width. Parameters: NAME.qkv.weight (width x 3 width,
- * for each head its q, k, v columns side by side), NAME.qkv.bias, NAME.out.weight,
- * NAME.out.bias. X, Y: residual. */
+/* Causal multi-head attention (Vaswani et al. 2017) with heads of d = width / heads features,
+ * sharded over col, uneven too; heads must divide width, kv_heads heads. With g = heads / kv_heads,
+ * NAME.qkv.weight is width x kv_heads (g + 2) d: for each head of k and v the columns of its g
+ * heads of q, then its k, then its v, which are never cut apart. More parameters: NAME.qkv.bias,
+ * NAME.out.weight, NAME.out.bias. X, Y: residual. */
+typedef struct {
+    int heads, kv_heads; /* kv_heads 0: heads                                    */
+    double rotary_base;  /* of rotary embeddings, for which d is even; 0: none   */
+    bool no_bias;
+    double out_std; /* of the initial NAME.out.weight; 0: 1/sqrt(width)     */
+} clv_attention_config;
 CLV_API clv_status clv_attention_create(clv_params *params, const char *name,
-                                        const clv_transformer_shape *shape, int heads,
-                                        double out_std, clv_layer **layer);
+                                        const clv_transformer_shape *shape,
+                                        const clv_attention_config *config, clv_layer **layer);
 
 /* GELU: Y = gelu(X Wup + b) Wdown + b. SwiGLU: Y = (silu(X Wgate) * X Wup) Wdown, no
  * biases. Parameters: NAME.up.*, NAME.gate.weight, NAME.down.*. X, Y: residual. */
 typedef enum { CLV_MLP_GELU = 0, CLV_MLP_SWIGLU } clv_mlp_kind;
+typedef struct {
+    clv_mlp_kind kind;
+    int64_t hidden; /* features between the products                            */
+    bool no_bias;   /* of GELU                                                  */
+    double out_std; /* of the initial NAME.down.weight; 0: 1/sqrt(hidden)       */
+} clv_mlp_config;
 CLV_API clv_status clv_mlp_create(clv_params *params, const char *name,
-                                  const clv_transformer_shape *shape, clv_mlp_kind kind,
-                                  int64_t hidden, double out_std, clv_layer **layer);
+                                  const clv_transformer_shape *shape, const clv_mlp_config *config,
+                                  clv_layer **layer);
 
 /* Y = X + f(norm(X)): owns both layers from success on (they are destroyed with it). */
 CLV_API clv_status clv_residual_create(clv_params *params, clv_layer *norm, clv_layer *f,
@@ -172,21 +185,34 @@ CLV_API void clv_loss_destroy(clv_loss **loss);
 
 /* ---- GPT ------------------------------------------------------------------------ */
 
+/* How a token knows where it stands: an embedding of its position that is added to its own, or
+ * queries and keys turned by angles that grow with it (rotary embeddings, Su et al. 2021; feature i
+ * of a head turns with feature i + d/2, as Hugging Face's Llama stores them). */
+typedef enum { CLV_POSITION_LEARNED = 0, CLV_POSITION_ROTARY } clv_position_kind;
+
 typedef struct {
     int64_t layers, width, heads, context, vocabulary; /* all at least 1; heads divides width */
-    int64_t hidden; /* of the MLP; 0: 4 width                                          */
+    int64_t kv_heads; /* heads of k and v, which heads / kv_heads of q share (grouped-query
+                       * attention, Ainslie et al. 2023); divides heads; 0: heads            */
+    int64_t hidden;   /* of the MLP; 0: 4 width                                            */
     clv_mlp_kind mlp;
     clv_norm_kind norm;
-    clv_dtype dtype; /* f32 or f64                                                        */
+    clv_position_kind position;
+    double norm_eps;    /* 0: 1e-5                                                          */
+    double rotary_base; /* 0: 10000                                                         */
+    bool no_bias;       /* of attention and MLP                                             */
+    bool tied;          /* the head is the token embedding: no parameter head.weight        */
+    clv_dtype dtype;    /* f32 or f64                                                       */
 } clv_gpt_config;
 
-/* The configuration as a JSON object, and back. Local. to_json: caller frees with free.
- * from_json errors: CLV_EFORMAT naming the key. */
+/* The configuration as a JSON object, and back, with the defaults in the place of zeros; keys of
+ * members that have a default may lack. Local. to_json: caller frees with free. from_json errors:
+ * CLV_EFORMAT naming the key. */
 CLV_API clv_status clv_gpt_config_to_json(const clv_gpt_config *config, char **json);
 CLV_API clv_status clv_gpt_config_from_json(const char *json, clv_gpt_config *config);
 
-/* A decoder-only transformer: token and learned position embeddings, `layers` blocks
- * of attention and MLP with norms before them, a last norm, and a head. */
+/* A decoder-only transformer: token embeddings, `layers` blocks of attention and MLP with norms
+ * before them, a last norm, and a head; with learned positions their embeddings too. */
 typedef struct clv_gpt clv_gpt;
 
 /* For batches of `sequences` rows of config.context tokens. Collective. */

@@ -139,23 +139,27 @@ const double *clvi_rowstats_all(const clvi_rowstats *stats, int64_t i);
 /* clv_linear_create of "NAME.PART". */
 clv_status clvi_linear_create_part(clv_params *params, const char *name, const char *part,
                                    const clv_linear_config *config, clv_layer **layer);
+/* clv_linear_create on a weight that is another layer's too, of the spec config->w; NULL:
+ * NAME.weight of its own. */
+clv_status clvi_linear_create_on(clv_params *params, const char *name, clv_param *weight,
+                                 const clv_linear_config *config, clv_layer **layer);
 
 /* ---- attention_core.c: serial ------------------------------------------------ */
 
-/* One head of one sequence, T tokens, d features. q, k, v, dq, dk, dv, o, do: T x d inside
- * matrices of leading dimensions ld (q, k, v and their gradients) and ldo. The same bits whatever
- * the leading dimensions and threads. After clvi_gemm_reserve. work: clvi_attention_work elements
- * of dtype. */
+/* g heads of q that share one k and one v, over one sequence of T tokens, d features a head. z and
+ * dz: T x (g + 2) d, the heads of q side by side, then k, then v; o and do: T x g d; inside
+ * matrices of leading dimensions ld and ldo. The same bits whatever the leading dimensions and
+ * threads. After clvi_gemm_reserve. */
 typedef struct {
     clv_dtype dtype;
-    int64_t T, d, ld, ldo;
-    void *work;
+    int64_t T, g, d, ld, ldo;
+    const void *rotary; /* table of clvi_rotary_table, or NULL        */
+    void *work;         /* clvi_attention_work(T) elements of dtype   */
 } clvi_attention;
 int64_t clvi_attention_work(int64_t T);
-void clvi_attention_forward(const clvi_attention *head, const void *q, const void *k, const void *v,
-                            void *o);
-void clvi_attention_backward(const clvi_attention *head, const void *q, const void *k,
-                             const void *v, const void *d_o, void *dq, void *dk, void *dv);
+/* Turns q and k in z, and leaves them so for the backward. */
+void clvi_attention_forward(const clvi_attention *group, void *z, void *o);
+void clvi_attention_backward(const clvi_attention *group, const void *z, const void *d_o, void *dz);
 
 /* ---- placement.c -------------------------------------------------------------- */
 
@@ -177,6 +181,8 @@ clv_spec clvi_weight_out_spec(const clv_transformer_shape *shape, int64_t n, int
 /* CLV_EARG, CLV_ESHAPE, CLV_EDTYPE or CLV_ELIMIT naming the member, unless a GPT can have this
  * configuration. Local. */
 clv_status clvi_gpt_config_check(const clv_gpt_config *config);
+/* The same with the defaults in the place of zeros. Local. */
+clv_gpt_config clvi_gpt_config_settle(clv_gpt_config config);
 /* clvi_grid_same of the configuration and the batch. Collective. */
 clv_status clvi_gpt_config_same(clv_grid *grid, clv_status mine, const clv_gpt_config *config,
                                 int64_t sequences);

@@ -89,8 +89,8 @@ done:
     return status;
 }
 
-clv_status clv_linear_create(clv_params *params, const char *name, const clv_linear_config *config,
-                             clv_layer **layer)
+clv_status clvi_linear_create_on(clv_params *params, const char *name, clv_param *weight,
+                                 const clv_linear_config *config, clv_layer **layer)
 {
     clv_grid *grid = clv_params_grid(params);
     double std =
@@ -101,13 +101,22 @@ clv_status clv_linear_create(clv_params *params, const char *name, const clv_lin
     CLVI_TRY(clvi_layer_create(grid, sizeof(linear), &type, config->x, config->y, layer));
     linear *l = (linear *)*layer;
     l->w_transposed = config->w_transposed;
-    CLVI_TRY(clvi_params_add_part(params, name, "weight", config->w, 0, std, true, &l->weight));
+    l->weight = weight;
+    assert(!weight || clvi_spec_equal(clv_matrix_spec(weight->value), config->w));
+    if (!weight)
+        CLVI_TRY(clvi_params_add_part(params, name, "weight", config->w, 0, std, true, &l->weight));
     if (!config->no_bias)
         CLVI_TRY(clvi_vector_create(params, name, "bias", config->y, 0, &l->bias));
     CLVI_TRY(plan(l));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);
     return status;
+}
+
+clv_status clv_linear_create(clv_params *params, const char *name, const clv_linear_config *config,
+                             clv_layer **layer)
+{
+    return clvi_linear_create_on(params, name, NULL, config, layer);
 }
 
 clv_status clvi_linear_create_part(clv_params *params, const char *name, const char *part,

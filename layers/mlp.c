@@ -2,7 +2,7 @@
  *
  * mlp.c: two or three products with an activation between them.
  *
- *     GELU     A = gelu(U)            U = X Wup + b      Y = A Wdown + b
+ *     GELU     A = gelu(U)            U = X Wup + b      Y = A Wdown + b    (or no biases)
  *     SwiGLU   A = silu(G) * U        G = X Wgate        (no biases)
  *
  * U, G, A[d+z+row | col] lie where the products leave them; the activation is local.
@@ -79,30 +79,32 @@ static void destroy(clv_layer *layer)
 
 static const clvi_layer_type type = {"mlp", forward, backward, destroy};
 
-static clv_status check(const char *name, const clv_transformer_shape *shape, int64_t hidden)
+static clv_status check(const char *name, const clv_transformer_shape *shape,
+                        const clv_mlp_config *c)
 {
     clv_status status;
     CLVI_TRY(clvi_check_shape(shape));
-    CLVI_CHECK(hidden >= 1, CLV_ESHAPE, "%s: expected at least 1 hidden column, found %lld", name,
-               (long long)hidden);
+    CLVI_CHECK(c->hidden >= 1, CLV_ESHAPE, "%s: expected at least 1 hidden column, found %lld",
+               name, (long long)c->hidden);
 done:
     return status;
 }
 
 /* Products and workspace; residual x, hidden h. */
 static clv_status build(mlp *l, clv_params *params, const char *name,
-                        const clv_transformer_shape *shape, int64_t hidden, double out_std)
+                        const clv_transformer_shape *shape, const clv_mlp_config *config)
 {
     clv_grid *grid = l->base.grid;
-    bool gated = l->kind == CLV_MLP_SWIGLU;
+    int64_t hidden = config->hidden;
+    bool gated = config->kind == CLV_MLP_SWIGLU, no_bias = gated || config->no_bias;
     clv_spec x = l->base.x, h = clvi_heads_spec(shape, hidden, 1);
     clv_linear_config in = {
-        .x = x, .w = clvi_weight_in_spec(shape, hidden, 1), .y = h, .no_bias = gated};
+        .x = x, .w = clvi_weight_in_spec(shape, hidden, 1), .y = h, .no_bias = no_bias};
     clv_linear_config out = {.x = h,
                              .w = clvi_weight_out_spec(shape, hidden, 1),
                              .y = x,
-                             .no_bias = gated,
-                             .std = out_std};
+                             .no_bias = no_bias,
+                             .std = config->out_std};
     clv_status status;
     CLVI_TRY(clvi_linear_create_part(params, name, "up", &in, &l->up));
     if (gated) CLVI_TRY(clvi_linear_create_part(params, name, "gate", &in, &l->gate));
@@ -120,17 +122,17 @@ done:
 }
 
 clv_status clv_mlp_create(clv_params *params, const char *name, const clv_transformer_shape *shape,
-                          clv_mlp_kind kind, int64_t hidden, double out_std, clv_layer **layer)
+                          const clv_mlp_config *config, clv_layer **layer)
 {
     clv_grid *grid = clv_params_grid(params);
     clv_status status;
     *layer = NULL;
-    CLVI_TRY(clv_grid_agree(grid, check(name, shape, hidden)));
+    CLVI_TRY(clv_grid_agree(grid, check(name, shape, config)));
     clv_spec x = clvi_residual_spec(shape);
     CLVI_TRY(clvi_layer_create(grid, sizeof(mlp), &type, x, x, layer));
     mlp *l = (mlp *)*layer;
-    l->kind = kind;
-    CLVI_TRY(build(l, params, name, shape, hidden, out_std));
+    l->kind = config->kind;
+    CLVI_TRY(build(l, params, name, shape, config));
 done:
     if (status != CLV_OK) clv_layer_destroy(layer);
     return status;

@@ -4,11 +4,12 @@
  *
  * The model is a chain of layers with matrices between them, all made when it is created:
  *
- *     x[0] = token[ids] + position[0 .. context)
+ *     x[0] = token[ids] + position[0 .. context)    (rotary positions: token[ids])
  *     x[i + 1] = layer[i](x[i])     attention, MLP, attention, MLP, ..., norm, head
  *
  * x[1], x[2], ... are kept for the backward, which goes down the chain with two matrices for
- * dx. All lie as the residual stream does; the last, the logits, as heads do.
+ * dx. All lie as the residual stream does; the last, the logits, as heads do. A head that is tied
+ * to the token embedding adds to its gradient first, the embedding then.
  */
 #include <clvi_layers.h>
 #include <math.h>
@@ -20,8 +21,9 @@ struct clv_gpt {
     clv_gpt_config config;
     clv_transformer_shape shape;
     clv_params *params;
-    clv_matrix *ids, *positions, *targets;
-    clv_layer *token, *position;
+    clv_matrix *ids, *targets;
+    clv_layer *token, *position; /* position, positions: learned ones only */
+    clv_matrix *positions;
     int length;          /* layers of the chain                */
     clv_layer **layer;   /* [length]                           */
     clv_matrix **x;      /* [length + 1]; the last: the logits */
@@ -40,6 +42,18 @@ static void fill_positions(clv_gpt *gpt)
         ((int32_t *)block.data)[i] = (int32_t)((block.row0 + i) % gpt->config.context);
 }
 
+/* Learned positions lie as the token embedding does. Collective. */
+static clv_status create_positions(clv_gpt *gpt, clv_embedding_config position)
+{
+    clv_status status;
+    position.w.m = gpt->shape.context;
+    CLVI_TRY(clv_embedding_create(gpt->params, "position", &position, &gpt->position));
+    CLVI_TRY(clv_matrix_create(gpt->shape.grid, position.x, &gpt->positions));
+    fill_positions(gpt);
+done:
+    return status;
+}
+
 /* x[0], from ids. Collective. */
 static clv_status create_embeddings(clv_gpt *gpt)
 {
@@ -50,14 +64,10 @@ static clv_status create_embeddings(clv_gpt *gpt)
         .w = {gpt->config.vocabulary, shape->width, 1, 1, shape->dtype, shape->layouts.embedding},
         .y = clvi_residual_spec(shape),
         .std = initial_std};
-    clv_embedding_config position = token;
-    position.w.m = shape->context;
     CLVI_TRY(clv_embedding_create(gpt->params, "token", &token, &gpt->token));
-    CLVI_TRY(clv_embedding_create(gpt->params, "position", &position, &gpt->position));
+    if (gpt->config.position == CLV_POSITION_LEARNED) CLVI_TRY(create_positions(gpt, token));
     CLVI_TRY(clv_matrix_create(shape->grid, token.x, &gpt->ids));
-    CLVI_TRY(clv_matrix_create(shape->grid, token.x, &gpt->positions));
     CLVI_TRY(clv_matrix_create(shape->grid, token.y, &gpt->x[0]));
-    fill_positions(gpt);
 done:
     return status;
 }
@@ -76,23 +86,40 @@ static const char *part_name(char buffer[64], int64_t block, const char *part)
     return buffer;
 }
 
+static clv_norm_config norm_config(const clv_gpt *gpt)
+{
+    return (clv_norm_config){.x = clvi_residual_spec(&gpt->shape),
+                             .kind = gpt->config.norm,
+                             .eps = gpt->config.norm_eps};
+}
+
+/* Attention (0) or the MLP (1). Collective. */
+static clv_status create_half(clv_gpt *gpt, const char *name, int half, clv_layer **layer)
+{
+    const clv_gpt_config *c = &gpt->config;
+    double out_std = initial_std / sqrt(2.0 * (double)c->layers);
+    clv_attention_config attention = {.heads = (int)c->heads,
+                                      .kv_heads = (int)c->kv_heads,
+                                      .rotary_base =
+                                          c->position == CLV_POSITION_ROTARY ? c->rotary_base : 0,
+                                      .no_bias = c->no_bias,
+                                      .out_std = out_std};
+    clv_mlp_config mlp = {
+        .kind = c->mlp, .hidden = c->hidden, .no_bias = c->no_bias, .out_std = out_std};
+    return half == 0 ? clv_attention_create(gpt->params, name, &gpt->shape, &attention, layer)
+                     : clv_mlp_create(gpt->params, name, &gpt->shape, &mlp, layer);
+}
+
 /* X + f(norm(X)), with f attention (0) or the MLP (1) of a block. Collective. */
 static clv_status append_half(clv_gpt *gpt, int64_t block, int half)
 {
     static const char *const parts[2][2] = {{"norm1", "attention"}, {"norm2", "mlp"}};
     clv_status status;
-    const clv_gpt_config *c = &gpt->config;
     clv_layer *norm = NULL, *f = NULL, *whole = NULL;
-    clv_norm_config norm_config = {.x = clvi_residual_spec(&gpt->shape), .kind = c->norm};
-    double out_std = initial_std / sqrt(2.0 * (double)c->layers);
+    clv_norm_config config = norm_config(gpt);
     char name[64];
-    CLVI_TRY(
-        clv_norm_create(gpt->params, part_name(name, block, parts[half][0]), &norm_config, &norm));
-    part_name(name, block, parts[half][1]);
-    if (half == 0)
-        CLVI_TRY(clv_attention_create(gpt->params, name, &gpt->shape, (int)c->heads, out_std, &f));
-    else
-        CLVI_TRY(clv_mlp_create(gpt->params, name, &gpt->shape, c->mlp, c->hidden, out_std, &f));
+    CLVI_TRY(clv_norm_create(gpt->params, part_name(name, block, parts[half][0]), &config, &norm));
+    CLVI_TRY(create_half(gpt, part_name(name, block, parts[half][1]), half, &f));
     CLVI_TRY(clv_residual_create(gpt->params, norm, f, &whole));
     norm = f = NULL;
     CLVI_TRY(append(gpt, whole));
@@ -107,18 +134,19 @@ static clv_status append_head(clv_gpt *gpt)
 {
     clv_status status;
     clv_transformer_shape *shape = &gpt->shape;
-    clv_norm_config norm = {.x = clvi_residual_spec(shape), .kind = gpt->config.norm};
-    clv_linear_config head = {
-        .x = norm.x,
-        .w = clv_matrix_spec(clv_params_find(gpt->params, "token.weight")->value),
-        .y = clvi_heads_spec(shape, gpt->config.vocabulary, 1),
-        .w_transposed = true,
-        .no_bias = true,
-        .std = initial_std};
+    clv_norm_config norm = norm_config(gpt);
+    clv_param *token = clv_params_find(gpt->params, "token.weight");
+    clv_linear_config head = {.x = norm.x,
+                              .w = clv_matrix_spec(token->value),
+                              .y = clvi_heads_spec(shape, gpt->config.vocabulary, 1),
+                              .w_transposed = true,
+                              .no_bias = true,
+                              .std = initial_std};
     clv_layer *layer;
     CLVI_TRY(clv_norm_create(gpt->params, "norm", &norm, &layer));
     CLVI_TRY(append(gpt, layer));
-    CLVI_TRY(clv_linear_create(gpt->params, "head", &head, &layer));
+    CLVI_TRY(
+        clvi_linear_create_on(gpt->params, "head", gpt->config.tied ? token : NULL, &head, &layer));
     CLVI_TRY(append(gpt, layer));
 done:
     return status;
@@ -151,8 +179,7 @@ static clv_status prepare(clv_grid *grid, const clv_gpt_config *config, int64_t 
                (long long)sequences);
     g = *gpt = clvi_alloc(sizeof *g);
     CLVI_CHECK(g, CLV_ENOMEM, "GPT: no memory");
-    g->config = *config;
-    if (g->config.hidden == 0) g->config.hidden = 4 * config->width;
+    g->config = clvi_gpt_config_settle(*config);
     g->shape = (clv_transformer_shape){.grid = grid,
                                        .sequences = sequences,
                                        .context = config->context,
@@ -253,8 +280,10 @@ clv_status clv_gpt_forward(clv_gpt *gpt, double *loss)
     clv_status status;
     gpt->has_loss = false;
     CLVI_TRY(clv_layer_forward(gpt->token, gpt->ids, gpt->x[0]));
-    CLVI_TRY(clv_layer_forward(gpt->position, gpt->positions, gpt->dx[0]));
-    clvi_add(gpt->dx[0], gpt->x[0]);
+    if (gpt->position) {
+        CLVI_TRY(clv_layer_forward(gpt->position, gpt->positions, gpt->dx[0]));
+        clvi_add(gpt->dx[0], gpt->x[0]);
+    }
     for (int i = 0; i < gpt->length; i++)
         CLVI_TRY(clv_layer_forward(gpt->layer[i], gpt->x[i], gpt->x[i + 1]));
     if (loss) CLVI_TRY(clv_loss_forward(gpt->loss, clv_gpt_logits(gpt), gpt->targets, loss, NULL));
@@ -275,7 +304,7 @@ clv_status clv_gpt_backward(clv_gpt *gpt)
         dy = dx;
     }
     CLVI_TRY(clv_layer_backward(gpt->token, dy, NULL));
-    CLVI_TRY(clv_layer_backward(gpt->position, dy, NULL));
+    if (gpt->position) CLVI_TRY(clv_layer_backward(gpt->position, dy, NULL));
 done:
     return status;
 }

@@ -244,6 +244,17 @@ void clvi_softmax(clv_dtype dtype, int64_t n, const void *x, void *y);
 /* dx = p * (dp - dot(p, dp)). */
 void clvi_softmax_backward(clv_dtype dtype, int64_t n, const void *p, const void *dp, void *dx);
 
+/* ---- rotary.c: rotary position embeddings (Su et al. 2021) ---------------- */
+
+/* table[T,d], d even: row t holds the cosines, then the sines, of t * base^(-2i/d) for i < d/2,
+ * computed in f64 and rounded once. */
+void clvi_rotary_table(clv_dtype dtype, int64_t T, int64_t d, double base, void *table);
+
+/* Turns heads side by side, x[T, heads d] with rows ld apart, in place: features i and i + d/2 by
+ * the angle of row t and i; back: by its negative, which is the inverse and the transpose. */
+void clvi_rotate(clv_dtype dtype, bool back, int64_t T, int64_t heads, int64_t d, const void *table,
+                 void *x, int64_t ld);
+
 /* ---- norm.c: one row of a layer norm or RMS norm, possibly a shard of it - */
 
 /* out[0] = mean, out[1] = sum (x - mean)^2 over this shard (two passes). n == 0: 0, 0. */

@@ -12,6 +12,7 @@ libcleave_internal_la_SOURCES += \
 	lib/clvi_vector.h \
 	lib/norm.inc \
 	lib/pointwise.inc \
+	lib/rotary.inc \
 	lib/skinny.inc \
 	lib/skinny_stream.inc \
 	lib/skinny_tile.inc \
@@ -28,6 +29,7 @@ libcleave_internal_la_SOURCES += \
 	lib/pack.c \
 	lib/pointwise.c \
 	lib/random.c \
+	lib/rotary.c \
 	lib/skinny.c \
 	lib/skinny_kernel.c \
 	lib/skinny_stream.c \

@@ -13,6 +13,7 @@ unit_tests = \
 	tests/unit/norm \
 	tests/unit/pointwise \
 	tests/unit/random \
+	tests/unit/rotary \
 	tests/unit/safetensors \
 	tests/unit/schedule \
 	tests/unit/skinny \

@@ -140,6 +140,26 @@ for ranks in 1 2; do
 done
 check "reproducible: the same loss on two" cmp eval1 eval2
 
+# A small Llama: its shape goes into the checkpoint, and nothing of it has to be said again.
+llama="--layers 1 --width 24 --heads 6 --kv-heads 3 --context 16 --batch 2 --norm rms --norm-eps 1e-6
+    --mlp swiglu --hidden 20 --position rotary --rotary-base 5000 --no-bias --tied"
+# shellcheck disable=SC2086
+good "train a Llama" 1 train --data text --steps 4 $llama --reproducible --save llama --save-every 2 --json
+numbers out >one
+# Tokens 256 x 24; norms 3 x 24; qkv 24 x (6 + 2 x 3) 4, out 24 x 24, MLP 3 x 24 x 20.
+check "Llama: its parameters" holds '"parameters": 9384'
+good "resume a Llama" 4 train --grid row=2,col=2 --data text --resume llama/step-00000002.h5 --steps 4 --save llama2 --json
+numbers out >two
+check "Llama: the same digits after a resume on four" [ "$(tail -n 2 one)" = "$(cat two)" ]
+good "eval a Llama" 3 eval --grid col=3 --load llama --data text --json
+good "generate from a Llama" 2 generate --load llama --prompt 'The ' --tokens 20 --json
+check "Llama: text" holds '"text": ".*"tokens": 20'
+bad 1 '--kv-heads: expected 3 as in llama/.*, found 2' 1 eval --load llama --data text --kv-heads 2 --json
+bad 1 '--position: expected rotary as in llama/.*, found learned' 1 train --data text --resume llama --position learned
+bad 1 '--tied: expected no as in run/.*, found yes' 1 train --data text --resume run --tied --json
+bad 1 '"kv_heads" to divide "heads" 4, found 3' 2 train --data text --kv-heads 3 --json
+bad 1 'even number of features in a head, found 3' 1 train --data text --width 12 --position rotary
+
 good "resume a run that is done" 1 train --data text --resume run --steps 6 --json
 check "resume: says that nothing is to do" holds '"nothing_to_do", "saved_step": 6, "steps": 6, "file": "run/'
 # shellcheck disable=SC2086

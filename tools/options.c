@@ -242,6 +242,8 @@ static size_t value_size(option_type type)
         return sizeof(double);
     case OPTION_CHOICE:
         return sizeof(int);
+    case OPTION_FLAG:
+        return sizeof(bool);
     default:
         return 0;
     }
@@ -256,6 +258,9 @@ static void format_value(const option *o, const void *value, char buffer[64])
         break;
     case OPTION_REAL:
         snprintf(buffer, 64, "%g", *(const double *)value);
+        break;
+    case OPTION_FLAG:
+        snprintf(buffer, 64, "%s", *(const bool *)value ? "yes" : "no");
         break;
     default:
         for (int index = *(const int *)value; index > 0; index--) next_choice(&at);

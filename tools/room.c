@@ -11,12 +11,25 @@
 
 enum { HOST_BITS = 50 };
 
+static double hidden_of(const clv_gpt_config *c)
+{
+    return c->hidden ? (double)c->hidden : 4 * (double)c->width;
+}
+
+/* Columns of q, k and v. */
+static double qkv_of(const clv_gpt_config *c)
+{
+    double shared = c->kv_heads ? (double)c->kv_heads / (double)c->heads : 1;
+    return (1 + 2 * shared) * (double)c->width;
+}
+
 static double parameters_of(const clv_gpt_config *c)
 {
-    double width = (double)c->width, hidden = c->hidden ? (double)c->hidden : 4 * width;
-    double products = c->mlp == CLV_MLP_SWIGLU ? 3 : 2;
-    return (2 * (double)c->vocabulary + (double)c->context) * width +
-           (double)c->layers * (4 * width * width + products * width * hidden);
+    double width = (double)c->width, products = c->mlp == CLV_MLP_SWIGLU ? 3 : 2;
+    double tokens = (c->tied ? 1 : 2) * (double)c->vocabulary;
+    double positions = c->position == CLV_POSITION_ROTARY ? 0 : (double)c->context;
+    double layer = qkv_of(c) + width + products * hidden_of(c);
+    return (tokens + positions + (double)c->layers * layer) * width;
 }
 
 /* A floor, not a forecast: parameters are sharded over every axis but data, activations (each
@@ -26,9 +39,8 @@ static double bytes_per_rank(const clv_grid *grid, const clv_gpt_config *c, int6
 {
     int axis = clv_grid_find(grid, "data"), size = clv_grid_size(grid);
     int data = axis < 0 ? 1 : clv_grid_axis(grid, axis).size;
-    double hidden = (double)(c->hidden ? c->hidden : 4 * c->width);
-    double tokens = (double)sequences * (double)c->context;
-    double layer = 6 * (double)c->width + hidden, copies = training ? 4 : 2;
+    double tokens = (double)sequences * (double)c->context, copies = training ? 4 : 2;
+    double layer = 3 * (double)c->width + qkv_of(c) + hidden_of(c);
     double activations = tokens * ((double)c->layers * layer + (double)c->vocabulary);
     double elements = copies * parameters_of(c) * data / size + activations / size;
     return elements * (double)clv_dtype_size(c->dtype);

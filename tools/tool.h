@@ -104,10 +104,18 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
         opt_int("layers", "N", &(m)->layers, "4", 1, 10000, "transformer blocks"),                 \
         opt_int("width", "N", &(m)->width, "128", 1, 1 << 24, "features of a token"),              \
         opt_int("heads", "N", &(m)->heads, "4", 1, 1 << 24, "heads of attention; divides width"),  \
+        opt_int("kv-heads", "N", &(m)->kv_heads, NULL, 1, 1 << 24,                                 \
+                "heads of keys and values; divides heads (heads)"),                                \
         opt_int("context", "N", &(m)->context, "128", 1, 1 << 24, "tokens seen at once"),          \
         opt_int("hidden", "N", &(m)->hidden, NULL, 1, 1 << 26, "features in the MLP (4 x width)"), \
         opt_choice("mlp", "KIND", &(m)->mlp, "gelu", "gelu|swiglu", "activation of the MLP"),      \
         opt_choice("norm", "KIND", &(m)->norm, "layer", "layer|rms", "norm before each part"),     \
+        opt_real("norm-eps", "X", &(m)->norm_eps, "1e-5", 1e-300, 1, "added to variances"),        \
+        opt_choice("position", "KIND", &(m)->position, "learned", "learned|rotary",                \
+                   "how tokens know where they stand"),                                            \
+        opt_real("rotary-base", "X", &(m)->rotary_base, "10000", 1, 1e300, "of rotary angles"),    \
+        opt_flag("no-bias", &(m)->no_bias, "no biases in attention and MLP"),                      \
+        opt_flag("tied", &(m)->tied, "the head is the token embedding"),                           \
         opt_choice("dtype", "TYPE", &(m)->dtype, "f32", "f32|f64", "type of all numbers")
 
 /* ---- run.c: one process among others ------------------------------------------ */

@@ -5,7 +5,7 @@
  *
  * RANKS: 1 2 3 4 5 6 7 8
  */
-#include <clvi_lib.h>
+#include <clvi_layers.h>
 #include <grids.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,25 +13,63 @@
 
 enum { SEQUENCES = 3, CONTEXT = 5, VOCABULARY = 11 };
 
-static const clv_gpt_config small[] = {
-    {.layers = 2,
-     .width = 12,
-     .heads = 3,
-     .context = CONTEXT,
-     .vocabulary = VOCABULARY,
-     .hidden = 10,
-     .mlp = CLV_MLP_GELU,
-     .norm = CLV_LAYER_NORM,
-     .dtype = CLV_F64},
-    {.layers = 2,
-     .width = 12,
-     .heads = 3,
-     .context = CONTEXT,
-     .vocabulary = VOCABULARY,
-     .hidden = 7,
-     .mlp = CLV_MLP_SWIGLU,
-     .norm = CLV_RMS_NORM,
-     .dtype = CLV_F64},
+enum { GPT, GATED, GPT2, LLAMA, LLAMA_TIED, MODELS };
+static const clv_gpt_config small[MODELS] = {
+    [GPT] = {.layers = 2,
+             .width = 12,
+             .heads = 3,
+             .context = CONTEXT,
+             .vocabulary = VOCABULARY,
+             .hidden = 10,
+             .mlp = CLV_MLP_GELU,
+             .norm = CLV_LAYER_NORM,
+             .dtype = CLV_F64},
+    [GATED] = {.layers = 2,
+               .width = 12,
+               .heads = 3,
+               .context = CONTEXT,
+               .vocabulary = VOCABULARY,
+               .hidden = 7,
+               .mlp = CLV_MLP_SWIGLU,
+               .norm = CLV_RMS_NORM,
+               .dtype = CLV_F64},
+    [GPT2] = {.layers = 2,
+              .width = 12,
+              .heads = 3,
+              .context = CONTEXT,
+              .vocabulary = VOCABULARY,
+              .hidden = 10,
+              .mlp = CLV_MLP_GELU,
+              .norm = CLV_LAYER_NORM,
+              .norm_eps = 1e-3,
+              .tied = true,
+              .dtype = CLV_F64},
+    [LLAMA] = {.layers = 2,
+               .width = 24,
+               .heads = 6,
+               .kv_heads = 3,
+               .context = CONTEXT,
+               .vocabulary = VOCABULARY,
+               .hidden = 7,
+               .mlp = CLV_MLP_SWIGLU,
+               .norm = CLV_RMS_NORM,
+               .position = CLV_POSITION_ROTARY,
+               .rotary_base = 100,
+               .no_bias = true,
+               .dtype = CLV_F64},
+    [LLAMA_TIED] = {.layers = 1,
+                    .width = 12,
+                    .heads = 6,
+                    .kv_heads = 2,
+                    .context = CONTEXT,
+                    .vocabulary = VOCABULARY,
+                    .mlp = CLV_MLP_GELU,
+                    .norm = CLV_RMS_NORM,
+                    .norm_eps = 1e-2,
+                    .position = CLV_POSITION_ROTARY,
+                    .no_bias = true,
+                    .tied = true,
+                    .dtype = CLV_F64},
 };
 
 /* Tokens by their global row; one target in five is left out. */
@@ -98,7 +136,7 @@ static void all_differences(void)
 {
     if (check_size() > 1) return;
     clv_grid *self = check_self_grid();
-    for (int c = 0; c < 2; c++) {
+    for (int c = 0; c < MODELS; c++) {
         clv_gpt *gpt = make(self, &small[c]);
         clv_params *params = clv_gpt_params(gpt);
         loss_of(gpt);
@@ -155,11 +193,78 @@ static void against_one(clv_grid *grid, const void *arg)
 
 static void gelu_layer_norm(void)
 {
-    check_on_grids(against_one, &small[0]);
+    check_on_grids(against_one, &small[GPT]);
 }
 static void swiglu_rms_norm(void)
 {
-    check_on_grids(against_one, &small[1]);
+    check_on_grids(against_one, &small[GATED]);
+}
+static void tied(void)
+{
+    check_on_grids(against_one, &small[GPT2]);
+}
+static void llama(void)
+{
+    check_on_grids(against_one, &small[LLAMA]);
+}
+static void llama_tied(void)
+{
+    check_on_grids(against_one, &small[LLAMA_TIED]);
+}
+
+/* A gradient that comes through the head alone, or through the embedding alone, is that of the same
+ * model with a head of its own; the tied one is their sum. */
+static void tied_adds_both(void)
+{
+    if (check_size() > 1) return;
+    clv_grid *self = check_self_grid();
+    clv_gpt_config apart = small[LLAMA_TIED];
+    apart.tied = false;
+    clv_gpt *together = make(self, &small[LLAMA_TIED]), *two = make(self, &apart);
+    clv_params *params = clv_gpt_params(together), *more = clv_gpt_params(two);
+    clv_param *token = clv_params_find(more, "token.weight");
+    clv_param *head = clv_params_find(more, "head.weight");
+    CHECK(clv_params_find(params, "head.weight") == NULL);
+    CHECK_INT(clv_params_count(params) + 1, clv_params_count(more));
+    CHECK_OK(clv_move(token->value, head->value));
+    CHECK_NEAR(loss_of(together), loss_of(two), 1e-15);
+    CHECK_OK(clv_gpt_backward(together));
+    CHECK_OK(clv_gpt_backward(two));
+    clvi_add(head->grad, token->grad);
+    check_same_block(clv_params_find(params, "token.weight")->grad, token->grad, 1e-14);
+    clv_gpt_destroy(&together);
+    clv_gpt_destroy(&two);
+    clv_grid_destroy(&self);
+}
+
+/* The names of a Llama's parameters with the columns of q, k and v. */
+static void llama_names(void)
+{
+    static const char *const expected[] = {"token.weight",
+                                           "block.0.norm1.gain",
+                                           "block.0.attention.qkv.weight",
+                                           "block.0.attention.out.weight",
+                                           "block.0.norm2.gain",
+                                           "block.0.mlp.up.weight",
+                                           "block.0.mlp.gate.weight",
+                                           "block.0.mlp.down.weight",
+                                           "norm.gain",
+                                           "head.weight"};
+    clv_grid *grid = NULL;
+    clv_gpt *gpt = NULL;
+    clv_gpt_config config = small[LLAMA];
+    config.layers = 1;
+    CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
+    CHECK_OK(clv_gpt_create(grid, &config, 1, &gpt));
+    clv_params *params = clv_gpt_params(gpt);
+    CHECK_INT(clv_params_count(params), sizeof expected / sizeof *expected);
+    for (int p = 0; p < clv_params_count(params); p++)
+        CHECK_STRING(clv_params_at(params, p)->name, expected[p]);
+    clv_spec qkv = clv_matrix_spec(clv_params_find(params, expected[2])->value);
+    CHECK_INT(qkv.n, (6 + 2 * 3) * 4);
+    CHECK_INT(qkv.n_unit, (2 + 2) * 4);
+    clv_gpt_destroy(&gpt);
+    clv_grid_destroy(&grid);
 }
 
 static void names(void)
@@ -193,6 +298,9 @@ static void names(void)
     for (int p = 0; p < clv_params_count(params); p++)
         CHECK_STRING(clv_params_at(params, p)->name, expected[p]);
     CHECK_INT(clv_gpt_config_of(gpt).hidden, 4 * config.width);
+    CHECK_INT(clv_gpt_config_of(gpt).kv_heads, config.heads);
+    CHECK_NEAR(clv_gpt_config_of(gpt).norm_eps, 1e-5, 0);
+    CHECK_NEAR(clv_gpt_config_of(gpt).rotary_base, 10000, 0);
     CHECK_INT(clv_matrix_spec(clv_params_find(params, "head.weight")->value).m, VOCABULARY);
     CHECK(!clv_params_find(params, "norm.gain")->decay);
     CHECK(clv_params_find(params, "block.0.mlp.up.weight")->decay);
@@ -234,8 +342,24 @@ static void refused(void)
     refuse(grid, odd, 1, CLV_EDTYPE, "dtype");
     refuse(grid, small[0], 0, CLV_EARG, "sequence");
     odd = small[0];
+    odd.kv_heads = 2;
+    refuse(grid, odd, 1, CLV_ESHAPE, "kv_heads");
+    odd = small[0];
+    odd.norm_eps = -1;
+    refuse(grid, odd, 1, CLV_EARG, "norm_eps");
+    odd = small[0];
+    odd.heads = 4;
+    odd.position = CLV_POSITION_ROTARY;
+    refuse(grid, odd, 1, CLV_ESHAPE, "position");
+    odd = small[0];
     odd.vocabulary++;
     if (check_size() > 1) refuse(grid, odd, 1, CLV_EMISMATCH, "vocabulary");
+    odd = small[0];
+    odd.tied = true;
+    if (check_size() > 1) refuse(grid, odd, 1, CLV_EMISMATCH, "tied");
+    odd = small[0];
+    odd.norm_eps = 1e-4;
+    if (check_size() > 1) refuse(grid, odd, 1, CLV_EMISMATCH, "norm_eps");
     clv_grid_destroy(&grid);
 
     clv_gpt *gpt = NULL;
@@ -246,19 +370,14 @@ static void refused(void)
 }
 
 /* The nth allocation fails on the last rank alone: the same status everywhere, nothing lost. */
-static void out_of_memory(void)
+static void out_of_memory_of(clv_grid *grid, const clv_gpt_config *config)
 {
-    if (check_size() > 3) return;
-    clv_grid *grid = NULL;
-    clv_gpt_config config = small[0];
-    config.layers = 1;
-    CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     int64_t live = clvi_alloc_live();
     clv_status status = CLV_ENOMEM;
     for (int64_t nth = 1, step = 1; status != CLV_OK && nth < 100000; nth += step) {
         clv_gpt *gpt = NULL;
         if (check_rank() == check_size() - 1) clvi_alloc_fail_at(nth);
-        status = clv_gpt_create(grid, &config, 2, &gpt);
+        status = clv_gpt_create(grid, config, 2, &gpt);
         clvi_alloc_fail_at(0);
         double found[2] = {status, -(double)status};
         CHECK_OK(clv_grid_reduce(grid, CLV_MAX, 2, found));
@@ -271,13 +390,29 @@ static void out_of_memory(void)
         if (nth > 60) step = 7;
     }
     CHECK_INT(status, CLV_OK);
+}
+
+static void out_of_memory(void)
+{
+    if (check_size() > 3) return;
+    clv_grid *grid = NULL;
+    clv_gpt_config config = small[GPT];
+    config.layers = 1;
+    CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
+    out_of_memory_of(grid, &config);
+    out_of_memory_of(grid, &small[LLAMA_TIED]);
     clv_grid_destroy(&grid);
 }
 
 const check_case check_cases[] = {{"central differences", all_differences},
                                   {"GELU and layer norm", gelu_layer_norm},
                                   {"SwiGLU and RMS norm", swiglu_rms_norm},
+                                  {"tied head", tied},
+                                  {"Llama", llama},
+                                  {"Llama, tied head", llama_tied},
+                                  {"tied adds both", tied_adds_both},
                                   {"names", names},
+                                  {"names of a Llama", llama_names},
                                   {"refused", refused},
                                   {"out of memory", out_of_memory},
                                   {0}};

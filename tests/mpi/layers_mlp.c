@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * layers_mlp.c: GELU and SwiGLU MLPs and the residual around a layer, on every grid.
+ * layers_mlp.c: GELU (with biases and without) and SwiGLU MLPs and the residual around a layer, on
+ * every grid.
  *
  * RANKS: 1 2 3 4 5 6 7 8
  */
@@ -10,8 +11,7 @@
 
 typedef struct {
     clv_transformer_shape shape;
-    clv_mlp_kind kind;
-    int64_t hidden;
+    clv_mlp_config mlp;
 } mlp_config;
 
 /* ---- MLP ------------------------------------------------------------------------- */
@@ -19,7 +19,7 @@ typedef struct {
 static clv_status create_mlp(const void *config, clv_params *params, clv_layer **layer)
 {
     const mlp_config *c = config;
-    return clv_mlp_create(params, "m", &c->shape, c->kind, c->hidden, 0, layer);
+    return clv_mlp_create(params, "m", &c->shape, &c->mlp, layer);
 }
 
 /* gelu(x) = x (1 + tanh u) / 2, u = sqrt(2/pi) (x + 0.044715 x^3). */
@@ -40,28 +40,28 @@ static double silu(double x, double *slope)
 static void reference_mlp(const void *config, problem *p)
 {
     const mlp_config *c = config;
-    bool gated = c->kind == CLV_MLP_SWIGLU;
-    int64_t tokens = p->X.m, hidden = c->hidden;
+    bool gated = c->mlp.kind == CLV_MLP_SWIGLU, biases = !gated && !c->mlp.no_bias;
+    int64_t tokens = p->X.m, hidden = c->mlp.hidden;
     whole none = {0}, H[6];
     for (int i = 0; i < 6; i++) H[i] = whole_zeros(tokens, hidden);
     whole U = H[0], G = H[1], A = H[2], dU = H[3], dG = H[4], dA = H[5];
     whole up = value_of(p, "m.up.weight"), down = value_of(p, "m.down.weight");
-    whole_product(p->X, up, gated ? none : value_of(p, "m.up.bias"), U);
+    whole_product(p->X, up, biases ? value_of(p, "m.up.bias") : none, U);
     if (gated) whole_product(p->X, value_of(p, "m.gate.weight"), none, G);
     double slope;
     for (int64_t i = 0; i < tokens * hidden; i++)
         A.x[i] = gated ? silu(G.x[i], &slope) * U.x[i] : gelu(U.x[i], &slope);
-    whole_product(A, down, gated ? none : value_of(p, "m.down.bias"), p->Y);
+    whole_product(A, down, biases ? value_of(p, "m.down.bias") : none, p->Y);
 
     whole_product_backward(A, down, p->dY, dA, grad_of(p, "m.down.weight"),
-                           gated ? none : grad_of(p, "m.down.bias"));
+                           biases ? grad_of(p, "m.down.bias") : none);
     for (int64_t i = 0; i < tokens * hidden; i++) {
         double f = gated ? silu(G.x[i], &slope) : gelu(U.x[i], &slope);
         dU.x[i] = dA.x[i] * (gated ? f : slope);
         dG.x[i] = dA.x[i] * U.x[i] * slope;
     }
     whole_product_backward(p->X, up, dU, p->dX, grad_of(p, "m.up.weight"),
-                           gated ? none : grad_of(p, "m.up.bias"));
+                           biases ? grad_of(p, "m.up.bias") : none);
     if (gated)
         whole_product_backward(p->X, value_of(p, "m.gate.weight"), dG, p->dX,
                                grad_of(p, "m.gate.weight"), none);
@@ -136,14 +136,16 @@ static void every_grid(clv_grid *grid)
     static uint64_t state = 40; /* goes on from grid to grid */
     static const struct {
         const char *name;
-        clv_mlp_kind kind;
+        clv_mlp_config mlp;
         const layer_test *test;
-    } rows[] = {{"GELU", CLV_MLP_GELU, &mlp}, {"residual SwiGLU", CLV_MLP_SWIGLU, &residual}};
-    for (int i = 0; i < 2; i++) {
-        mlp_config c = {.kind = rows[i].kind,
-                        .hidden = random_extent(&state),
+    } rows[] = {{"GELU", {.kind = CLV_MLP_GELU}, &mlp},
+                {"GELU without biases", {.kind = CLV_MLP_GELU, .no_bias = true}, &mlp},
+                {"residual SwiGLU", {.kind = CLV_MLP_SWIGLU}, &residual}};
+    for (int i = 0; i < 3; i++) {
+        mlp_config c = {.mlp = rows[i].mlp,
                         .shape = shape_of(grid, 1 + check_random_below(&state, 7),
                                           random_extent(&state), random_dtype(&state))};
+        c.mlp.hidden = random_extent(&state);
         check_layer(grid, rows[i].name, rows[i].test, &c, (layer_input){0});
     }
 }
@@ -157,7 +159,7 @@ static void test_failing_allocations(void)
 {
     clv_grid *grid = NULL;
     CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
-    mlp_config c = {.shape = shape_of(grid, 2, 7, CLV_F32), .kind = CLV_MLP_SWIGLU, .hidden = 7};
+    mlp_config c = {.shape = shape_of(grid, 2, 7, CLV_F32), .mlp = {CLV_MLP_SWIGLU, .hidden = 7}};
     check_failing_allocations(grid, &residual, &c);
     clv_grid_destroy(&grid);
 }
@@ -170,7 +172,7 @@ static void test_bad_arguments(void)
     clv_layer *norm = NULL, *layer = NULL;
     CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     CHECK_OK(clv_params_create(grid, &params));
-    mlp_config c = {.shape = shape_of(grid, 2, 7, CLV_F64), .hidden = 0};
+    mlp_config c = {.shape = shape_of(grid, 2, 7, CLV_F64)};
     CHECK_STATUS(create_mlp(&c, params, &layer), CLV_ESHAPE);
     clv_norm_config n = {.x = clvi_residual_spec(&c.shape)};
     clv_linear_config l = {

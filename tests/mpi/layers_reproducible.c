@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * layers_reproducible.c: in reproducible mode what layers add up themselves has the same bits on
- * every grid as on one process: norms, losses, gradients of vectors and embeddings, the norm of all
- * gradients. Products are tested elsewhere.
+ * every grid as on one process: norms, losses, gradients of vectors, embeddings and attention, the
+ * norm of all gradients. Products are tested elsewhere.
  *
  * RANKS: 1 2 3 4 8
  */
@@ -215,6 +215,45 @@ static void embeddings_on(clv_grid *grid)
     for (int i = 0; i < ROUNDS; i++) embedding_case(grid, &state);
 }
 
+/* ---- Attention ------------------------------------------------------------------------ */
+
+/* Groups of heads of q that share k and v, turned. */
+static void attention_case(clv_grid *grid, uint64_t *state)
+{
+    enum { X, Y, DY, DX };
+    side sides[SIDES];
+    int shared = 1 + (int)check_random_below(state, 5), g = 1 + (int)check_random_below(state, 3);
+    clv_attention_config config = {.heads = shared * g, .kv_heads = shared, .rotary_base = 100};
+    clv_transformer_shape shape = {.sequences = 1 + check_random_below(state, 9),
+                                   .context = 7,
+                                   .width = 6 * config.heads,
+                                   .dtype = check_random_below(state, 2) ? CLV_F32 : CLV_F64};
+    begin(sides, grid, 8);
+    for (int which = 0; which < SIDES; which++) {
+        side *s = &sides[which];
+        shape.grid = s->grid;
+        shape.layouts = (clv_transformer_layouts){0};
+        if (which == 0) CHECK_OK(clv_transformer_layouts_of(s->grid, &shape.layouts));
+        if (!CHECK_OK(clv_attention_create(s->params, "a", &shape, &config, &s->layer))) continue;
+        fill_values(s->params, false, 9);
+        for (int i = X; i <= DX; i++) make(s, which, i, clv_layer_input(s->layer));
+        CHECK_OK(clv_layer_forward(s->layer, s->x[X], s->x[Y]));
+        for (int twice = 0; twice < 2; twice++)
+            CHECK_OK(clv_layer_backward(s->layer, s->x[DY], s->x[DX]));
+    }
+    check_matrix(sides, Y);
+    check_matrix(sides, DX);
+    for (int i = 0; i < clv_params_count(sides[0].params); i++)
+        check_grad(sides, clv_params_at(sides[0].params, i)->name);
+    end(sides);
+}
+
+static void attention_on(clv_grid *grid)
+{
+    static uint64_t state = 5;
+    for (int i = 0; i < 2; i++) attention_case(grid, &state);
+}
+
 /* ---- Biases and the norm of all gradients --------------------------------------------- */
 
 static void gradients_case(clv_grid *grid, uint64_t *state)
@@ -317,6 +356,10 @@ static void embeddings(void)
 {
     on_each_grid(embeddings_on);
 }
+static void attention(void)
+{
+    if (check_size() != 3) each_grid(true, attention_on);
+}
 static void gradients(void)
 {
     on_each_grid(gradients_on);
@@ -329,6 +372,7 @@ static void refused(void)
 const check_case check_cases[] = {{"norms", norms},
                                   {"losses", losses},
                                   {"embeddings", embeddings},
+                                  {"attention", attention},
                                   {"gradients", gradients},
                                   {"refused", refused},
                                   {"too few leaves", too_few_leaves},

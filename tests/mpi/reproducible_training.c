@@ -25,6 +25,18 @@ static const clv_gpt_config models[] = {
      .hidden = 53,
      .mlp = CLV_MLP_SWIGLU,
      .norm = CLV_RMS_NORM},
+    {.layers = 1,
+     .width = 60,
+     .heads = 10,
+     .kv_heads = 5,
+     .context = CONTEXT,
+     .vocabulary = VOCABULARY,
+     .hidden = 53,
+     .mlp = CLV_MLP_SWIGLU,
+     .norm = CLV_RMS_NORM,
+     .position = CLV_POSITION_ROTARY,
+     .no_bias = true,
+     .tied = true},
 };
 enum { MODELS = sizeof models / sizeof *models };
 
@@ -181,6 +193,14 @@ static void swiglu_f64(void)
 {
     same_bits(CLV_F64, 1);
 }
+static void llama_f32(void)
+{
+    same_bits(CLV_F32, 2);
+}
+static void llama_f64(void)
+{
+    same_bits(CLV_F64, 2);
+}
 
 /* Without leaves the grid shows: the mode does something. */
 static void plain_differs(void)
@@ -199,4 +219,5 @@ static void plain_differs(void)
 const check_case check_cases[] = {
     {"GELU and layer norm, f32", gelu_f32},   {"GELU and layer norm, f64", gelu_f64},
     {"SwiGLU and RMS norm, f32", swiglu_f32}, {"SwiGLU and RMS norm, f64", swiglu_f64},
+    {"tied Llama, f32", llama_f32},           {"tied Llama, f64", llama_f64},
     {"plain mode differs", plain_differs},    {0}};
