@@ -61,10 +61,11 @@ mpi_tests = \
 	tests/mpi/train \
 	tests/mpi/volumes
 
+include tests/torture/local.mk
+
 # Shell scripts, on the built command and library.
-sh_tests = \
+sh_tests += \
 	tests/bench.sh \
-	tests/crash.sh \
 	tests/h5py.sh \
 	tests/library.sh \
 	tests/scaling/quick.sh \
@@ -73,12 +74,11 @@ sh_tests = \
 	tests/train_crash.sh
 
 # Not tests: what the scripts run.
-helpers = \
-	tests/mpi/saver \
+helpers += \
 	tests/unit/skinny_speed
 
-check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
-TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(torture_tests) $(helpers)
+TESTS += $(unit_tests) $(mpi_tests) $(torture_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
@@ -102,11 +102,12 @@ scaling: cleave
 	done
 
 # What a program links follows from its folder.
-check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
+check_LTLIBRARIES = tests/libunit.la tests/libmpi.la tests/libtorture.la
 tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
 tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c tests/mpi/layers_common.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
+tests/torture/%: folder_libs = tests/libtorture.la tests/libmpi.la libcleave_internal.la $(parts_libs)
 examples/%: folder_libs = libcleave.la -no-install
 LDADD = $(folder_libs)
 $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la

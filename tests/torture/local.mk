@@ -1,0 +1,11 @@
+# tests/torture: checkpoints under kills, faults, full disks and mutation. Each test has a quick tier
+# in `make check`, and a long one in `make torture`.
+torture_tests =
+
+sh_tests = \
+	tests/torture/kills.sh
+
+helpers = \
+	tests/torture/saver
+
+tests_libtorture_la_SOURCES = tests/torture/torture.c tests/torture/torture.h
