@@ -30,7 +30,9 @@ clv_status torture_save(torture_model *model, const char *dir, int64_t step);
  * every element is of that step; loads it too where the shapes are the model's. CLV_EMISMATCH where
  * values are wrong. Collective. */
 clv_status torture_check(const torture_model *model, const char *file, int64_t *step);
-/* The same of what DIR resolves to; step 0 and CLV_OK where it holds nothing. Collective. */
+/* The same without verify: what a load gives, of the model's shapes. Collective. */
+clv_status torture_check_loaded(const torture_model *model, const char *file, int64_t *step);
+/* torture_check of what DIR resolves to; step 0 and CLV_OK where it holds nothing. Collective. */
 clv_status torture_check_newest(const torture_model *model, const char *dir, int64_t *step);
 
 /* How many files in DIR match a pattern of fnmatch; names of the first `most` of them. Local. */
