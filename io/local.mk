@@ -2,6 +2,7 @@
 include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
+	io/clvi_h5.h \
 	io/clvi_io.h \
 	io/block.c \
 	io/checkpoint.c \
@@ -11,5 +12,8 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/h5_memory.c \
+	io/rows.c \
+	io/stream.c \
 	io/table.c \
 	io/text.c
