@@ -7,11 +7,10 @@
  * sets allocated early and never filled because then an element's place is an offset.
  *
  * A write that fails inside HDF5 (1.10.8, disk full) leaves a file that cannot be closed, and
- * crashes the program at its end. So HDF5 only writes where room has been reserved before.
+ * crashes the program at its end. So HDF5 writes in memory alone, and the file's own writes can
+ * fail as they like.
  */
-#define H5_USE_110_API
-#include <clvi_io.h>
-#include <hdf5.h>
+#include <clvi_h5.h>
 #include <string.h>
 
 /* ---- Errors -------------------------------------------------------------------- */
@@ -108,6 +107,8 @@ static maker new_maker(const char *path)
     maker make = {.path = path, .file = -1, .access = access_list()};
     make.creation = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_userblock(make.creation, CLVI_FRONT);
+    /* Gaps before aligned values stay empty: the structure is one piece. */
+    H5Pset_file_space_strategy(make.creation, H5F_FSPACE_STRATEGY_AGGR, false, 1);
     H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_obj_track_times(make.creation, false); /* the same content is the same file */
     make.links = H5Pcreate(H5P_LINK_CREATE);
@@ -200,49 +201,45 @@ static clv_status measure(maker *make, int count, const clv_checkpoint_entry ent
     return status;
 }
 
-/* Bytes of a file at most: structure, values, what alignment and HDF5's blocks of small pieces add.
- */
-static int64_t room_for(int64_t structure, int count, const clv_checkpoint_entry entries[],
-                        size_t json_bytes)
-{
-    int64_t room = structure + (int64_t)json_bytes + (64 << 10);
-    for (int i = 0; i < count; i++) {
-        int64_t bytes = bytes_of(&entries[i]);
-        room += bytes + clvi_tiles(bytes) * (int64_t)sizeof(uint64_t) + (8 << 10);
-    }
-    return room;
-}
-
-/* An empty file, closed. HDF5 begins every file with 0 bytes, so room for these few hundred is only
- * known to be there, not reserved. */
-static clv_status make_empty(const maker *make, const clvi_file *file)
+/* The structure around data sets of full size, in an image. */
+static clv_status make_structure(maker *make, int count, const clv_checkpoint_entry entries[],
+                                 size_t json_bytes, clvi_h5_image *image)
 {
     clv_status status;
-    CLVI_TRY(clvi_file_reserve(file, 64 << 10));
-    hid_t id = H5Fcreate(file->path, H5F_ACC_TRUNC, make->creation, make->access);
-    if (id < 0 || H5Fclose(id) < 0) status = failed(CLV_EIO, file->path, "make an empty file");
-done:
+    hid_t driver = clvi_h5_memory(make->access, image);
+    make->file =
+        driver < 0 ? -1 : H5Fcreate("structure", H5F_ACC_TRUNC, make->creation, make->access);
+    status = make->file < 0 ? failed(CLV_ENOMEM, make->path, "make a file in memory")
+                            : make_all(make, count, entries, json_bytes);
+    if (make->file >= 0 && H5Fclose(make->file) < 0 && status == CLV_OK)
+        status = failed(CLV_ENOMEM, make->path, "write the structure");
+    if (driver >= 0) H5FDunregister(driver);
+    if (status == CLV_OK && image->lost)
+        status = clvi_fail(CLV_ENOMEM, "%s: its structure", make->path);
     return status;
 }
 
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes)
 {
+    enum { PAGE = 4096 };
     clv_status status;
     hsize_t structure = 0;
+    clvi_h5_image image = {0};
     printing before = quiet();
     maker make = new_maker(file->path);
     CLVI_TRY(measure(&make, count, entries, &structure));
     structure += structure / 8;
-    CLVI_TRY(make_empty(&make, file));
-    CLVI_TRY(clvi_file_reserve(file, room_for((int64_t)structure, count, entries, json_bytes)));
     H5Pset_meta_block_size(make.access, structure); /* in one piece, before all values */
-    make.file = H5Fopen(file->path, H5F_ACC_RDWR, make.access);
-    status = make.file < 0 ? failed(CLV_EIO, file->path, "open the new file")
-                           : make_all(&make, count, entries, json_bytes);
-    if (make.file >= 0 && H5Fclose(make.file) < 0 && status == CLV_OK)
-        status = failed(CLV_EIO, file->path, "write the structure");
+    image.room = CLVI_FRONT + (structure / PAGE + 1) * PAGE;
+    image.data = clvi_alloc(image.room);
+    CLVI_CHECK(image.data, CLV_ENOMEM, "%s: %zu bytes of structure", file->path, image.room);
+    CLVI_TRY(make_structure(&make, count, entries, json_bytes, &image));
+    if ((int64_t)image.room > image.bytes) image.room = (size_t)image.bytes;
+    CLVI_TRY(clvi_file_reserve(file, image.bytes));
+    CLVI_TRY(clvi_h5_write_image(&image, file));
 done:
+    clvi_h5_free_image(&image);
     drop_maker(&make);
     restore(before);
     return status;

@@ -2,6 +2,7 @@
 include_HEADERS += io/cleave_io.h
 
 libcleave_internal_la_SOURCES += \
+	io/clvi_h5.h \
 	io/clvi_io.h \
 	io/clvi_safetensors.h \
 	io/block.c \
@@ -12,13 +13,16 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/h5_memory.c \
 	io/load.c \
 	io/names.c \
 	io/read.c \
+	io/rows.c \
 	io/safetensors.c \
 	io/safetensors_header.c \
 	io/safetensors_plan.c \
 	io/safetensors_writer.c \
+	io/stream.c \
 	io/table.c \
 	io/text.c \
 	io/verify.c

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * clvi_h5.h: what the files that call HDF5 share.
+ */
+#ifndef CLVI_H5_H
+#define CLVI_H5_H
+
+#define H5_USE_110_API
+#include <clvi_io.h>
+#include <hdf5.h>
+
+/* ---- h5_memory.c ------------------------------------------------------------- */
+
+typedef struct clvi_h5_page clvi_h5_page;
+struct clvi_h5_page {
+    haddr_t at; /* a multiple of its size */
+    char data[4096];
+    clvi_h5_page *next;
+};
+
+/* A file in memory: `room` zeros at its front, a multiple of a page, are given. */
+typedef struct {
+    char *data;
+    size_t room;
+    clvi_h5_page *pages; /* behind */
+    int64_t bytes;       /* of the whole file, once it is closed */
+    bool lost;           /* there was no memory for all of it    */
+} clvi_h5_image;
+
+/* Files opened with this access list are the image. The driver, to be unregistered when they are
+ * closed; < 0: none. */
+hid_t clvi_h5_memory(hid_t access, clvi_h5_image *image);
+/* Writes all of it that is not a hole, to a file of its length. */
+clv_status clvi_h5_write_image(const clvi_h5_image *image, const clvi_file *file);
+void clvi_h5_free_image(clvi_h5_image *image);
+
+#endif
