@@ -16,6 +16,11 @@
  */
 #include <clvi_io.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { PAST_CACHE = 1 << 10 }; /* bytes of a run from which it pays */
 
 /* ---- Elements of a piece into a block ------------------------------------------------------ */
 
@@ -96,6 +101,25 @@ static void *direct_place(const clvi_target *target, const lie *x, clvi_range by
     return direct ? place_of(target, x, &r) : NULL;
 }
 
+/* Copies past the cache: nobody reads a matrix before all of it is there, and a line that is
+ * written whole need not be fetched first. Short runs stay in the cache. */
+static void copy_past_cache(char *to, const char *from, size_t bytes)
+{
+#if defined(__SSE2__)
+    size_t head = -(uintptr_t)to % 64;
+    if (bytes >= PAST_CACHE) {
+        memcpy(to, from, head);
+        for (to += head, from += head, bytes -= head; bytes >= 64;
+             to += 64, from += 64, bytes -= 64)
+            for (int i = 0; i < 64; i += 16)
+                _mm_stream_si128((__m128i *)(void *)(to + i),
+                                 _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
+        _mm_sfence();
+    }
+#endif
+    memcpy(to, from, bytes);
+}
+
 /* Takes what the block wants of a range of bytes of the data set. */
 static void take(const clvi_target *target, const lie *x, clvi_range bytes, const void *data)
 {
@@ -104,8 +128,12 @@ static void take(const clvi_target *target, const lie *x, clvi_range bytes, cons
     run r;
     for (int64_t row = 0; next_run(x, elements, row, &r); row = r.row + 1) {
         int64_t at = r.row * x->n + r.begin - elements.begin;
-        clvi_convert(r.end - r.begin, from, (const char *)data + (size_t)at * clv_dtype_size(from),
-                     target->dtype, place_of(target, x, &r));
+        const char *source = (const char *)data + (size_t)at * clv_dtype_size(from);
+        if (from == target->dtype)
+            copy_past_cache(place_of(target, x, &r), source,
+                            (size_t)(r.end - r.begin) * clv_dtype_size(from));
+        else
+            clvi_convert(r.end - r.begin, from, source, target->dtype, place_of(target, x, &r));
     }
 }
 

@@ -67,6 +67,7 @@ include tests/torture/local.mk
 sh_tests += \
 	tests/bench.sh \
 	tests/h5py.sh \
+	tests/inspect.sh \
 	tests/library.sh \
 	tests/scaling/quick.sh \
 	tests/nodes.sh \
@@ -87,7 +88,7 @@ noinst_HEADERS = \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
-EXTRA_DIST += $(sh_tests) tests/launch.sh tests/run.sh tests/installcheck.sh
+EXTRA_DIST += $(sh_tests) tests/command.sh tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
 # lines in the build folder.

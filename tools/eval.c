@@ -20,7 +20,8 @@ static const manual about = {
         "each byte predicting the next; an incomplete last window is left out. It is the same on\n"
         "every grid and for every batch, which may differ from those of the training. The model "
         "is\n"
-        "the file's; an option of it that is given must agree.",
+        "the file's; an option of it that is given must agree, but for --dtype: the type that is\n"
+        "computed with may be another than the file's, of which each number is rounded once.",
     .examples = "  mpiexec.mpich -n 3 cleave eval --grid col=3 --load run \\\n"
                 "      --data /usr/share/common-licenses/BSD --json\n"
                 "  cleave eval --load run/step-00000200.h5 --data notes.txt\n",

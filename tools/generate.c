@@ -20,6 +20,7 @@ static const manual about = {
     .about =
         "Continues a prompt, drawing each byte from what the model predicts after the last\n"
         "`context` bytes. The same seed gives the same text on every grid.\n"
+        "The model is the file's; with --dtype its numbers are rounded to another type first.\n"
         "\n"
         "With --json: \"text\" is the continuation, with U+FFFD for each byte that is not UTF-8,\n"
         "and \"hex\" is the same continuation exactly, two digits a byte.",

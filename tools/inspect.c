@@ -14,8 +14,14 @@ static const manual about = {
     .about =
         "Shows what a checkpoint holds: the model's configuration, the step, the shape, type and\n"
         "bytes of every data set. PATH is a checkpoint or a folder, of which the newest is\n"
-        "taken. Nothing is checked but that the file is complete: cleave verify reads all.",
+        "taken. Nothing is checked but that the file is complete: cleave verify reads all.\n"
+        "\n"
+        "--stats reads all values, the ranks sharing the work, and adds the least, greatest, mean\n"
+        "and standard deviation of those that are finite, in double precision, and how many are\n"
+        "zero, NaN and infinite: the same digits on any number of ranks.\n"
+        "\n" PATTERN_HELP,
     .examples = "  cleave inspect run\n"
+                "  mpiexec.mpich -n 4 cleave inspect run --stats --only 'block.*,!*.bias'\n"
                 "  cleave inspect run/step-00000200.h5 --json\n",
 };
 
@@ -40,15 +46,54 @@ static int64_t parameters_in(const clv_checkpoint *checkpoint)
     return sum;
 }
 
-static void show_entry(clv_checkpoint_entry entry)
+typedef struct {
+    const char *path, *only;
+    bool stats;
+} inspect_args;
+
+/* What of a data set is known without its values, and what else is. */
+static void show_entry(clv_checkpoint_entry entry, const statistics *stats)
 {
     char shape[64], bytes[32];
     const char *type = clv_dtype_name(entry.dtype);
     snprintf(shape, sizeof shape, "%" PRId64 " x %" PRId64, entry.m, entry.n);
     output_text("%17s  %-4s  %15s  %s\n", shape, type, output_count(bytes_of(entry), bytes),
                 entry.name);
-    output_json("{s:s, s:[II], s:s, s:I}", "name", entry.name, "shape", (json_int_t)entry.m,
-                (json_int_t)entry.n, "dtype", type, "bytes", (json_int_t)bytes_of(entry));
+    json_t *more = NULL;
+    if (stats) {
+        output_text("%19smin %.6g  max %.6g  mean %.6g  std %.6g  zeros %" PRId64 "  NaN %" PRId64
+                    "  infinite %" PRId64 "\n",
+                    "", stats->min, stats->max, stats->mean, stats->std, stats->zeros, stats->nans,
+                    stats->infinite);
+        more = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "min",
+                         output_number(stats->min), "max", output_number(stats->max), "mean",
+                         output_number(stats->mean), "std", output_number(stats->std), "finite",
+                         (json_int_t)stats->finite, "zeros", (json_int_t)stats->zeros, "nan",
+                         (json_int_t)stats->nans, "infinite", (json_int_t)stats->infinite);
+    }
+    output_json("{s:s, s:[II], s:s, s:I, s:o*}", "name", entry.name, "shape", (json_int_t)entry.m,
+                (json_int_t)entry.n, "dtype", type, "bytes", (json_int_t)bytes_of(entry), "stats",
+                more);
+}
+
+/* Collective. */
+static clv_status show_entries(clv_grid *grid, clv_checkpoint *checkpoint, const inspect_args *args)
+{
+    clv_status status;
+    int64_t turn = 0;
+    double *values = args->stats ? malloc(CHUNK_ELEMENTS * sizeof *values) : NULL;
+    bool ready = !args->stats || values;
+    TRY(clv_grid_agree(grid, ready ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory to read values")));
+    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++) {
+        statistics stats;
+        clv_checkpoint_entry entry = clv_checkpoint_at(checkpoint, i);
+        if (!clv_name_matches(args->only, entry.name)) continue;
+        if (args->stats) TRY(statistics_of(grid, checkpoint, i, &turn, values, &stats));
+        show_entry(entry, args->stats ? &stats : NULL);
+    }
+done:
+    free(values);
+    return status;
 }
 
 static void show_record(const char *json, const char *file)
@@ -88,19 +133,19 @@ static void show_summary(const clv_checkpoint *checkpoint, const char *file)
     json_decref(object);
 }
 
-static clv_status inspect(void *path)
+static clv_status inspect(void *untyped)
 {
     clv_status status;
+    const inspect_args *args = untyped;
     clv_grid *grid = NULL;
     clv_checkpoint *checkpoint = NULL;
     char *file = NULL;
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
-    TRY(clv_checkpoint_resolve(grid, path, &file));
+    TRY(clv_checkpoint_resolve(grid, args->path, &file));
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
     output_text("%s\n", file);
     show_record(clv_checkpoint_json(checkpoint), file);
-    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++)
-        show_entry(clv_checkpoint_at(checkpoint, i));
+    TRY(show_entries(grid, checkpoint, args));
     show_summary(checkpoint, file);
 done:
     free(file);
@@ -111,12 +156,14 @@ done:
 
 int cmd_inspect(int argc, char **argv)
 {
-    const char *path = NULL;
+    inspect_args args = {0};
     option options[] = {
-        opt_text("", "PATH", &path, REQUIRED, "a checkpoint, or a folder: its newest"),
+        opt_text("", "PATH", &args.path, REQUIRED, "a checkpoint, or a folder: its newest"),
+        ONLY_OPTION(&args.only),
+        opt_flag("stats", &args.stats, "what the values are like: reads all of them"),
         JSON_OPTION,
         {0},
     };
     int code = options_parse(&about, options, argc, argv);
-    return code == OPTIONS_RUN ? tool_run(inspect, (void *)path) : code;
+    return code == OPTIONS_RUN ? tool_run(inspect, &args) : code;
 }

@@ -13,12 +13,14 @@ cleave_SOURCES = \
 	tools/bench_linear.c \
 	tools/bench_move.c \
 	tools/bench_skinny.c \
+	tools/chunks.c \
 	tools/contender.c \
 	tools/convert.c \
 	tools/convert.h \
 	tools/convert_from_hf.c \
 	tools/convert_stream.c \
 	tools/convert_to_hf.c \
+	tools/diff.c \
 	tools/footprint.c \
 	tools/products.c \
 	tools/reading.c \
@@ -37,5 +39,6 @@ cleave_SOURCES = \
 	tools/record.c \
 	tools/room.c \
 	tools/run.c \
+	tools/stats.c \
 	tools/train.c \
 	tools/verify.c

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 
 int cmd_convert(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
@@ -24,6 +25,7 @@ typedef struct {
 } subcommand;
 
 static const subcommand subcommands[] = {
+    {"diff", cmd_diff, "where two checkpoints differ"},
     {"doctor", cmd_doctor, "what this installation runs on, and what to fix"},
     {"train", cmd_train, "train a GPT on text files, saving and resuming on any grid"},
     {"eval", cmd_eval, "the loss of a checkpoint on text files"},

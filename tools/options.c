@@ -129,10 +129,13 @@ static clv_status read_value(option *o, const char *word)
 
 /* ---- Words ---- */
 
+/* The row of a name. Of several rows for words of no option ("") the first still without one. */
 static option *find(option options[], const char *name, size_t length)
 {
     for (option *o = options; !is_end(o); o++)
-        if (o->name && strlen(o->name) == length && !strncmp(o->name, name, length)) return o;
+        if (o->name && strlen(o->name) == length && !strncmp(o->name, name, length) &&
+            (length || !o->given))
+            return o;
     return NULL;
 }
 
@@ -159,7 +162,7 @@ static clv_status read_word(option options[], reader *in)
     const char *word = in->words[in->next];
     if (!is_option(word)) {
         option *operand = find(options, "", 0);
-        if (!operand || operand->given)
+        if (!operand)
             return tool_fail(CLV_EARG, "expected an option, found \"%.200s\"", word);
         operand->given = true;
         in->next++;

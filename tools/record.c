@@ -124,17 +124,29 @@ clv_status record_parse(const char *json, const char *file, record *r)
     return status;
 }
 
-clv_status record_resume(const char *path, const option options[], record *asked, char **file)
+clv_status record_resume(const char *path, const option options[], bool any_dtype, record *asked,
+                         char **file)
 {
     clv_status status;
     record found = {0};
     TRY(read_record(path, &found, file));
-    TRY(options_expect(options, &asked->model, sizeof asked->model, &found.model, *file));
+    clv_gpt_config expected = found.model;
+    if (any_dtype) expected.dtype = asked->model.dtype;
+    TRY(options_expect(options, &asked->model, sizeof asked->model, &expected, *file));
     TRY(options_expect(options, &asked->optimizer.kind, sizeof asked->optimizer.kind,
                        &found.optimizer.kind, *file));
     TRY(options_expect(options, &asked->position, sizeof asked->position, &found.position, *file));
     options_inherit(options, asked, sizeof *asked, &found);
 done:
+    return status;
+}
+
+clv_status record_init(const char *path, const option options[], record *asked, char **file)
+{
+    record found = {0};
+    clv_status status = read_record(path, &found, file);
+    if (status == CLV_OK)
+        options_inherit(options, &asked->model, sizeof asked->model, &found.model);
     return status;
 }
 
@@ -149,6 +161,38 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
     TRY(clv_checkpoint_load(checkpoint, count, list,
                             &(clv_load_options){.only = optimizer ? NULL : "*" NO_OPTIMIZER}));
+done:
+    clv_checkpoint_close(&checkpoint);
+    free(list);
+    return status;
+}
+
+/* How many parameters a pattern means that the file has. */
+static int count_matching(const clv_checkpoint *checkpoint, const char *pattern, int count,
+                          const clv_named list[])
+{
+    int matching = 0;
+    for (int i = 0; i < count; i++)
+        matching += clv_name_matches(pattern, list[i].name) &&
+                    clv_checkpoint_find(checkpoint, list[i].name) >= 0;
+    return matching;
+}
+
+clv_status record_load_some(clv_grid *grid, const char *file, const char *only,
+                            const clv_params *params, int *loaded)
+{
+    clv_status status;
+    int count = 0;
+    clv_named *list = NULL;
+    clv_checkpoint *checkpoint = NULL;
+    TRY(clv_grid_agree(grid, clv_training_state(params, NULL, &list, &count)));
+    TRY(clv_checkpoint_open(grid, file, &checkpoint));
+    *loaded = count_matching(checkpoint, only, count, list);
+    if (*loaded == 0)
+        TRY(tool_fail(CLV_ENOTFOUND, "%s: expected parameters of this model%s%s, found none", file,
+                      only ? " among " : "", only ? only : ""));
+    TRY(clv_checkpoint_load(checkpoint, count, list,
+                            &(clv_load_options){.only = only, .lax = true}));
 done:
     clv_checkpoint_close(&checkpoint);
     free(list);

@@ -195,6 +195,29 @@ void progress_callback(void *context, int64_t done, int64_t all);
 /* Ends the line. */
 void progress_end(progress *p);
 
+/* ---- chunks.c, stats.c: data sets of any size ----------------------------------------- */
+
+enum { CHUNK_ELEMENTS = 1 << 21 }; /* at most, of a chunk */
+int64_t chunk_count(clv_checkpoint_entry entry);
+clv_block chunk_at(clv_checkpoint_entry entry, int64_t chunk); /* without memory */
+/* Its values, of any type, row by row. Local. */
+clv_status chunk_read(clv_checkpoint *checkpoint, int i, clv_block block, double *values);
+/* one() computes `width` numbers (0 before) of a chunk, each chunk on one rank; fold() then takes
+ * those of all chunks in their order, on every rank. *turn, 0 at first, goes on from one data set
+ * to the next, so that small ones are dealt out too. Collective. */
+clv_status chunk_fold(clv_grid *grid, clv_checkpoint_entry entry, int64_t *turn, int width,
+                      clv_status (*one)(void *context, clv_block block, double *partial),
+                      void (*fold)(void *context, const double *partial), void *context);
+
+/* min to std are of the finite values; 0 where there are none. */
+typedef struct {
+    double min, max, mean, std;
+    int64_t finite, zeros, nans, infinite;
+} statistics;
+/* values: room for a chunk. Collective. */
+clv_status statistics_of(clv_grid *grid, clv_checkpoint *checkpoint, int i, int64_t *turn,
+                         double *values, statistics *out);
+
 /* ---- record.c: what a checkpoint says in JSON --------------------------------------- */
 
 typedef struct {
@@ -212,13 +235,22 @@ clv_status record_format(const record *r, char **json);
 clv_status record_parse(const char *json, const char *file, record *r);
 /* Reads path (a checkpoint or a folder of them) before there is a grid of the user's; *file is the
  * one meant, freed by the caller. Model options that were given must be the file's
- * (asked->model), all others that were not given become it. Collective over all processes. */
-clv_status record_resume(const char *path, const option options[], record *asked, char **file);
+ * (asked->model), but for the type where any_dtype, and all that were not given become it.
+ * Collective over all processes. */
+clv_status record_resume(const char *path, const option options[], bool any_dtype, record *asked,
+                         char **file);
+/* The model alone becomes the file's, where its options were not given. Collective over all
+ * processes. */
+clv_status record_init(const char *path, const option options[], record *asked, char **file);
 /* To be added to a pattern: takes away what optimizers keep. */
 #define NO_OPTIMIZER ",!adamw.*,!sgd.*"
 /* Loads parameters and, unless NULL, the optimizer's state. Collective. */
 clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
                        const clv_optimizer *optimizer);
+/* Loads those parameters whose names match `only` (NULL: all) and that the file has, and counts
+ * them; CLV_ENOTFOUND if there are none. Collective. */
+clv_status record_load_some(clv_grid *grid, const char *file, const char *only,
+                            const clv_params *params, int *loaded);
 
 /* ---- model.c: a trained model to use -------------------------------------------------- */
 

@@ -18,6 +18,7 @@ enum { VOCABULARY = 256, LINES = 30, WARMUP = 20 };
 typedef struct {
     record record; /* what was asked for, and after a resume what the file adds */
     const char *grid, *save, *resume;
+    const char *init, *only; /* a checkpoint whose parameters a new run starts from; which */
     option_words data;
     int64_t save_every, keep, log_every;
     bool overwrite, reproducible;
@@ -32,10 +33,12 @@ typedef struct {
     clv_source source;
     clv_gpt *gpt;
     clv_trainer *trainer;
-    char *from; /* the checkpoint resumed, or NULL          */
-    char *home; /* the folder it lies in, or NULL           */
-    char *dir;  /* where checkpoints go, or NULL            */
-    int lock;   /* on that folder, rank 0's; or -1          */
+    char *from;      /* the checkpoint resumed, or NULL          */
+    char *init;      /* the one that parameters come from, or NULL */
+    char *home;      /* the folder it lies in, or NULL           */
+    char *dir;       /* where checkpoints go, or NULL            */
+    int initialised; /* parameters from init */
+    int lock;        /* on that folder, rank 0's; or -1          */
 } training;
 
 static const manual about = {
@@ -49,6 +52,12 @@ static const manual about = {
         "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
         "an\n"
         "option given again replaces the file's, but the model, seed and kind of optimizer stay.\n"
+        "\n"
+        "--init starts a new run, at step 0 and with an optimizer that has seen nothing, from the\n"
+        "parameters of a checkpoint whose names this model has too (--only: those of them that\n"
+        "match a pattern such as 'block.*,!*.bias'; their shapes must agree); the others start "
+        "from\n"
+        "the seed. The model is the file's but for the options given.\n"
         "\n"
         "With --reproducible every loss and every parameter has the same bits on any grid whose "
         "axes\n"
@@ -143,7 +152,7 @@ static clv_status take_folder(training *t)
 static clv_status resume_record(training *t, train_args *args)
 {
     record *r = &args->record;
-    clv_status status = record_resume(args->resume, args->options, r, &t->from);
+    clv_status status = record_resume(args->resume, args->options, false, r, &t->from);
     if (status == CLV_OK && r->position.step > r->schedule.steps)
         status = tool_fail(CLV_EARG,
                            "--steps: expected at least %" PRId64 ", the step of %s, found %" PRId64,
@@ -160,13 +169,21 @@ static clv_status settle_record(training *t, train_args *args)
 {
     record *r = &args->record;
     clv_schedule *s = &r->schedule;
+    if (args->resume && args->init)
+        return tool_fail(CLV_EARG, "--init: expected a new run, found --resume %s", args->resume);
+    if (args->only && !args->init)
+        return tool_fail(CLV_EARG, "--only: expected --init PATH too, found none");
     if (args->resume) return resume_record(t, args);
+    r->model.vocabulary = VOCABULARY;
+    if (args->init) {
+        clv_status status = record_init(args->init, args->options, r, &t->init);
+        if (status != CLV_OK) return status;
+    }
     if (s->warmup < 0) s->warmup = least(WARMUP, s->steps / 10);
     if (r->model.width % r->model.heads)
         return tool_fail(CLV_EARG,
                          "--heads: expected a divisor of the width %" PRId64 ", found %" PRId64,
                          r->model.width, r->model.heads);
-    r->model.vocabulary = VOCABULARY;
     return CLV_OK;
 }
 
@@ -194,6 +211,9 @@ static clv_status prepare(training *t, train_args *args)
         TRY(record_load(t->grid, t->from, clv_gpt_params(t->gpt), optimizer));
         clv_trainer_seek(t->trainer, r->position);
     }
+    if (t->init)
+        TRY(record_load_some(t->grid, t->init, args->only, clv_gpt_params(t->gpt),
+                             &t->initialised));
 done:
     return status;
 }
@@ -204,11 +224,13 @@ static void announce(const training *t)
     const record *r = &t->record;
     int64_t elements = clv_params_elements(clv_gpt_params(t->gpt));
     tool_grid_format(t->grid, grid, sizeof grid);
-    output_json("{s:s, s:s, s:i, s:b, s:I, s:s, s:I, s:I, s:I, s:s?}", "event", "start", "grid",
-                grid, "ranks", clv_grid_size(t->grid), "reproducible", r->leaves > 0, "parameters",
-                (json_int_t)elements, "dtype", clv_dtype_name(r->model.dtype), "text_bytes",
-                (json_int_t)t->source.size, "from_step", (json_int_t)r->position.step, "to_step",
-                (json_int_t)r->schedule.steps, "resumed", t->from);
+    output_json("{s:s, s:s, s:i, s:b, s:I, s:s, s:I, s:I, s:I, s:s?, s:s?}", "event", "start",
+                "grid", grid, "ranks", clv_grid_size(t->grid), "reproducible", r->leaves > 0,
+                "parameters", (json_int_t)elements, "dtype", clv_dtype_name(r->model.dtype),
+                "text_bytes", (json_int_t)t->source.size, "from_step", (json_int_t)r->position.step,
+                "to_step", (json_int_t)r->schedule.steps, "resumed", t->from, "init", t->init);
+    if (t->init)
+        output_text("%d parameters of %s, the others from the seed\n", t->initialised, t->init);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
     output_text("%s parameters (%s) on %s%s, %s bytes of text, %" PRId64 " sequences of %" PRId64
                 " bytes a step\n",
@@ -298,6 +320,7 @@ static clv_status train(void *args)
     clv_grid_destroy(&t.grid);
     if (t.lock >= 0) close(t.lock);
     free(t.from);
+    free(t.init);
     free(t.home);
     free(t.dir);
     return status;
@@ -313,6 +336,9 @@ int cmd_train(int argc, char **argv)
     option options[] = {
         opt_list("data", "FILE...", &args.data, REQUIRED, "text, read as one, a byte a token"),
         opt_text("resume", "PATH", &args.resume, NULL, "go on from this checkpoint or folder"),
+        opt_text("init", "PATH", &args.init, NULL,
+                 "a new run whose parameters start from this checkpoint's"),
+        opt_text("only", "PATTERN", &args.only, NULL, "of --init: these parameters (all it has)"),
         GRID_OPTION(&args.grid),
         opt_int("steps", "N", &s->steps, "200", 1, 1e12, "updates, those before a resume included"),
         opt_int("batch", "N", &r->batch, "8", 1, 1 << 20, "sequences a step, all ranks together"),
