@@ -66,6 +66,8 @@ include tests/torture/local.mk
 # Shell scripts, on the built command and library.
 sh_tests += \
 	tests/bench.sh \
+	tests/convert.sh \
+	tests/crash.sh \
 	tests/h5py.sh \
 	tests/inspect.sh \
 	tests/library.sh \
@@ -89,6 +91,7 @@ noinst_HEADERS = \
 	tests/reference.h \
 	tests/unit/vectors.h
 EXTRA_DIST += $(sh_tests) tests/command.sh tests/launch.sh tests/run.sh tests/installcheck.sh
+EXTRA_DIST += $(sh_tests) tests/hf_models.py tests/launch.sh tests/run.sh tests/installcheck.sh
 
 # Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
 # lines in the build folder.
