@@ -11,12 +11,13 @@
 void clvi_rotary_table(clv_dtype dtype, int64_t T, int64_t d, double base, void *table)
 {
     int64_t half = d / 2;
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t i = 0; i < half; i++) {
-            double angle = (double)t * pow(base, -2 * (double)i / (double)d);
-            clvi_set(dtype, table, t * d + i, cos(angle));
-            clvi_set(dtype, table, t * d + half + i, sin(angle));
+    for (int64_t i = 0; i < half; i++) {
+        double frequency = pow(base, -2 * (double)i / (double)d);
+        for (int64_t t = 0; t < T; t++) {
+            clvi_set(dtype, table, t * d + i, cos((double)t * frequency));
+            clvi_set(dtype, table, t * d + half + i, sin((double)t * frequency));
         }
+    }
 }
 
 void clvi_rotate(clv_dtype dtype, bool back, int64_t T, int64_t heads, int64_t d, const void *table,

@@ -33,6 +33,7 @@ mpi_tests = \
 	tests/mpi/exchange \
 	tests/mpi/gemm \
 	tests/mpi/gpt \
+	tests/mpi/gpt_naive \
 	tests/mpi/grid \
 	tests/mpi/layers_attention \
 	tests/mpi/layers_embedding \
