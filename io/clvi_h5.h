@@ -9,6 +9,19 @@
 #include <clvi_io.h>
 #include <hdf5.h>
 
+/* ---- h5_file.c --------------------------------------------------------------- */
+
+/* A file of ours as HDF5 sees it. HDF5's part first, as it asks. */
+typedef struct {
+    H5FD_t base;
+    const clvi_file *file; /* borrowed                           */
+    haddr_t end;           /* of what HDF5 knows to be in use    */
+} clvi_h5_open;
+
+/* What is opened for reading with this access list is that file. The driver, to be unregistered
+ * when it is closed; < 0: none. */
+hid_t clvi_h5_file(hid_t access, clvi_h5_open *open);
+
 /* ---- h5_memory.c ------------------------------------------------------------- */
 
 typedef struct clvi_h5_page clvi_h5_page;

@@ -24,13 +24,22 @@ static clv_status failed(const char *path, const char *verb)
                      strerror(errno));
 }
 
+/* open, for as long as it is interrupted. */
+static int opened(const char *path, int flags)
+{
+    int fd;
+    do fd = open(path, flags | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 clv_status clvi_file_open(const char *path, bool writable, clvi_file *file)
 {
     struct stat info;
     clv_status status = CLV_OK;
     *file = (clvi_file){.fd = -1, .path = path};
     /* O_NONBLOCK: a pipe that nobody writes to must not hang the open. */
-    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    int fd = opened(path, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
         status = failed(path, "open");
         goto done;
@@ -65,7 +74,7 @@ static lock_result take_lock(int fd, const char *path)
 
 void clvi_file_remove_abandoned(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    int fd = opened(path, O_RDWR | O_NONBLOCK);
     if (fd < 0) return;
     if (take_lock(fd, path) == HELD) unlink(path);
     close(fd);
@@ -77,7 +86,7 @@ clv_status clvi_file_create_locked(const char *path, clvi_file *file)
 {
     *file = (clvi_file){.fd = -1, .path = path};
     for (int tries = 0; tries < 3; tries++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        int fd = opened(path, O_RDWR | O_CREAT | O_EXCL);
         if (fd < 0 && errno != EEXIST) return failed(path, "create");
         if (fd < 0) {
             clvi_file_remove_abandoned(path);
@@ -189,7 +198,7 @@ clv_status clvi_file_sync_folder(const char *path)
     int length = folder_length(path), fd = -1;
     char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
     CLVI_CHECK(folder, CLV_ENOMEM, "%s: name of its folder", path);
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = opened(folder, O_RDONLY | O_DIRECTORY);
     if (fd < 0 || !synced(fd)) status = failed(folder, "sync");
     if (fd >= 0) close(fd);
 done:

@@ -440,14 +440,16 @@ clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
     clv_status status;
     printing before = quiet();
     reader r = {.file = file};
-    hid_t access = access_list();
+    clvi_h5_open open = {.file = file};
+    hid_t access = access_list(), driver = clvi_h5_file(access, &open);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = file_type((clv_dtype)dtype);
-    r.id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    r.id = driver < 0 ? -1 : H5Fopen(file->path, H5F_ACC_RDONLY, access);
     status = r.id < 0 ? failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
     drop(r.id);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) drop(r.types[dtype]);
     drop(access);
+    if (driver >= 0) H5FDunregister(driver);
     restore(before);
     if (status != CLV_OK) {
         clvi_free(r.table);

@@ -13,6 +13,7 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/h5_file.c \
 	io/h5_memory.c \
 	io/load.c \
 	io/names.c \
