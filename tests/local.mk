@@ -68,7 +68,6 @@ include tests/torture/local.mk
 sh_tests += \
 	tests/bench.sh \
 	tests/convert.sh \
-	tests/crash.sh \
 	tests/h5py.sh \
 	tests/inspect.sh \
 	tests/library.sh \
@@ -91,8 +90,8 @@ noinst_HEADERS = \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
-EXTRA_DIST += $(sh_tests) tests/command.sh tests/launch.sh tests/run.sh tests/installcheck.sh
-EXTRA_DIST += $(sh_tests) tests/hf_models.py tests/launch.sh tests/run.sh tests/installcheck.sh
+EXTRA_DIST += $(sh_tests) tests/command.sh tests/hf_models.py tests/launch.sh tests/run.sh \
+	tests/installcheck.sh
 
 # Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
 # lines in the build folder.
