@@ -2,6 +2,7 @@
 # quick tier in `make check` and a long one in `make torture`, of KILLS kills, MUTATIONS mutations and
 # FUZZ seconds for each target.
 torture_tests = \
+	tests/torture/allocations \
 	tests/torture/faults \
 	tests/torture/mutate
 
@@ -14,6 +15,8 @@ helpers = \
 	tests/torture/seeds
 
 tests_libtorture_la_SOURCES = tests/torture/torture.c tests/torture/torture.h
+tests_torture_allocations_SOURCES = tests/torture/allocations.c tests/torture/shim_malloc.c \
+	tests/torture/shim_malloc.h
 tests_torture_faults_SOURCES = tests/torture/faults.c tests/torture/shim.c tests/torture/shim.h
 
 # clang's libFuzzer looks at the readers; everything else is as it was built.

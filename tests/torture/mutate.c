@@ -127,6 +127,17 @@ static void flip_bit(image *x, const image *other, uint64_t *state)
     x->bytes[below(state, x->size)] ^= (unsigned char)(1u << below(state, 8));
 }
 
+/* Among zeros, which may be nobody's. */
+static void change_zeros(image *x, const image *other, uint64_t *state)
+{
+    (void)other;
+    enum { RUN = 24 };
+    static const unsigned char zeros[RUN];
+    int64_t from = below(state, x->size);
+    const unsigned char *run = memmem(x->bytes + from, (size_t)(x->size - from), zeros, RUN);
+    if (run) x->bytes[run - x->bytes + below(state, RUN)] = 1;
+}
+
 static void cut(image *x, const image *other, uint64_t *state)
 {
     (void)other;
@@ -236,6 +247,7 @@ static const struct {
 } mutations[] = {{"bytes of the structure", change_structure},
                  {"bytes anywhere", change_anywhere},
                  {"a bit", flip_bit},
+                 {"among zeros", change_zeros},
                  {"truncated", cut},
                  {"extended", extend},
                  {"a piece lost", lose_piece},
