@@ -13,7 +13,9 @@ libcleave_internal_la_SOURCES += \
 	io/front.c \
 	io/h5.c \
 	io/h5_memory.c \
+	io/job.c \
 	io/rows.c \
+	io/saver.c \
 	io/stream.c \
 	io/table.c \
 	io/text.c

@@ -4,6 +4,7 @@
  *
  *     saver DIR STEPS    checks the newest checkpoint of DIR, saves steps after it until STEPS, and
  *                        says "saved N" once a step is committed; keeps 3
+ *     saver DIR STEPS background     the same, written while the program goes on
  *     saver DIR          only checks the newest one, every byte, and says "newest N"
  *
  * Element i (row-major) of every matrix at step s is (7 i + s) mod 251 - 125: exact in all types.
@@ -109,13 +110,41 @@ static int64_t check_newest(const char *dir, const clv_named named[MATRICES])
     return step;
 }
 
-static void save(const char *dir, int64_t step, const clv_named named[MATRICES])
+static void save(clv_saver *saver, int64_t step, const clv_named named[MATRICES])
 {
     char json[64];
     snprintf(json, sizeof json, "{\"step\": %ld}", step);
     for (int i = 0; i < MATRICES; i++) visit(named[i].matrix, step, true);
-    try(clv_checkpoint_save_step(grid, dir, step, KEEP, MATRICES, named, json), dir);
-    if (clv_grid_rank(grid) == 0) printf("saved %ld\n", step), fflush(stdout);
+    try(clv_saver_save(saver, step, MATRICES, named, json), "save");
+}
+
+/* What became durable since the last time. */
+static void tell(int64_t saved)
+{
+    static int64_t told = -1;
+    if (saved == told) return;
+    told = saved;
+    if (clv_grid_rank(grid) == 0) printf("saved %ld\n", saved), fflush(stdout);
+}
+
+/* In the background, looks between two saves are a few, as many as the bits of the step say. */
+static void save_all(const char *dir, bool background, int64_t step, int64_t last,
+                     const clv_named named[MATRICES])
+{
+    clv_saver *saver = NULL;
+    int64_t saved;
+    clv_saver_options options = {.keep = KEEP, .background = background};
+    try(clv_saver_create(grid, dir, &options, &saver), dir);
+    while (step++ < last) {
+        save(saver, step, named);
+        for (int64_t looks = 0; looks <= step % 8; looks++) {
+            try(clv_saver_check(saver, &saved), "check");
+            tell(saved);
+        }
+    }
+    try(clv_saver_wait(saver, &saved), "wait");
+    tell(saved);
+    clv_saver_destroy(&saver);
 }
 
 int main(int argc, char **argv)
@@ -125,10 +154,10 @@ int main(int argc, char **argv)
     clv_named named[MATRICES];
     try(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid), "grid");
     make_matrices(named);
-    if (argc < 2 || argc > 3) die("usage: saver DIR [STEPS]");
+    if (argc < 2 || argc > 4) die("usage: saver DIR [STEPS [background]]");
     int64_t step = check_newest(argv[1], named);
     if (argc == 2 && clv_grid_rank(grid) == 0) printf("newest %ld\n", step);
-    while (argc == 3 && step < atol(argv[2])) save(argv[1], ++step, named);
+    if (argc > 2) save_all(argv[1], argc > 3, step, atol(argv[2]), named);
     for (int i = 0; i < MATRICES; i++) clv_matrix_destroy(&named[i].matrix);
     clv_grid_destroy(&grid);
     MPI_Finalize();
