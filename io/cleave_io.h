@@ -153,13 +153,6 @@ CLV_API clv_status clv_saver_wait(clv_saver *saver, int64_t *saved);
 /* After a wait; a save still under way is given up, its temporary file removed. Collective. */
 CLV_API void clv_saver_destroy(clv_saver **saver);
 
-/* Writes DIR/step-NNNNNNNN.h5 (DIR is made where missing), points latest at it, and
- * removes temporary files that crashes left. keep > 0: of the steps up to this one the greatest
- * `keep` stay, and greater ones, which an abandoned run left, go. */
-CLV_API clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int64_t step, int keep,
-                                            int count, const clv_named matrices[],
-                                            const char *json);
-
 /* The file meant by path: itself if it is a file, else the newest checkpoint of the folder. Caller
  * frees *file with free. CLV_ENOTFOUND says what was looked for; where the newest is damaged,
  * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. Collective. */

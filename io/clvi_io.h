@@ -18,6 +18,7 @@
 
 #include <cleave_io.h>
 #include <clvi_dist.h>
+#include <pthread.h>
 
 /* ---- file.c: whole reads and writes, lasting names ------------------------- */
 
@@ -251,6 +252,9 @@ clv_status clvi_writer_begin(clv_grid *grid, const char *path, int count,
 /* Checks matrices and makes their entries (clvi_free). Local. */
 clv_status clvi_writer_entries(const clv_grid *grid, int count, const clv_named matrices[],
                                clv_checkpoint_entry **entries);
+/* Writes the rows of all matrices, panel by panel. Collective. */
+clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count,
+                               const clv_named matrices[]);
 /* The stages of a commit, each to be begun when every process has done the one before it. Local,
  * and without MPI or HDF5: a thread may run them. */
 typedef clv_status (*clvi_stage)(clv_checkpoint_writer *writer);
@@ -260,6 +264,35 @@ extern const clvi_stage clvi_writer_stages[CLVI_STAGES];
 void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status);
 /* Where byte 0 of entry i stands in the file. Local. */
 int64_t clvi_writer_offset(const clv_checkpoint_writer *writer, int i);
+
+/* ---- folder.c: steps by name, "latest" ---------------------------------------------- */
+
+/* All in this section are Local, and the caller sees to it that one process alone calls them. */
+/* "DIR/step-NNNNNNNN.h5" in new memory; NULL if there is none. */
+char *clvi_step_path(const char *dir, int64_t step);
+/* Makes the folder where missing; what crashes left goes, its room may be needed. */
+clv_status clvi_folder_prepare(const char *dir);
+/* "latest" names a step. */
+clv_status clvi_folder_point(const char *dir, int64_t step);
+/* Removes what does not stay once step `written` is durable (clv_saver_options). */
+clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every);
+
+/* ---- job.c: file work in a thread of its own ------------------------------------------ */
+
+typedef struct {
+    clv_status (*work)(void *context);
+    void *context;
+    pthread_t thread;
+    bool active, threaded, done;
+    clv_status status;
+    char message[2048];
+} clvi_job;
+
+/* Begins work, which must not call MPI; job stays where it is until its end. Local. */
+void clvi_job_start(clvi_job *job, clv_status (*work)(void *context), void *context);
+bool clvi_job_done(const clvi_job *job);
+/* Waits for it; its status, with its message. CLV_OK where none was begun. Local. */
+clv_status clvi_job_end(clvi_job *job);
 
 /* ---- checkpoint.c ------------------------------------------------------------------ */
 

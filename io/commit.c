@@ -431,22 +431,32 @@ done:
     return status;
 }
 
+clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count, const clv_named matrices[])
+{
+    clv_status status;
+    char *memory = NULL;
+    clv_status mine = allocate_panel(count, matrices, &memory);
+    for (int i = 0; i < count; i++)
+        CLVI_TRY(put_matrix(writer, i, matrices[i].matrix, memory, &mine));
+    CLVI_TRY(clvi_vote(writer->grid, mine));
+done:
+    clvi_free(memory);
+    return status;
+}
+
 clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
                                 const clv_named matrices[], const char *json)
 {
     clv_status status, mine;
     clv_checkpoint_writer *w = NULL;
     clv_checkpoint_entry *entries = NULL;
-    char *memory = NULL;
     if (!grid) return clvi_fail(CLV_EARG, "expected a grid, found NULL");
     mine = clvi_writer_entries(grid, count, matrices, &entries);
     CLVI_TRY(clvi_writer_begin(grid, path, count, entries, json, mine, &w));
-    mine = allocate_panel(count, matrices, &memory);
-    for (int i = 0; i < count; i++) CLVI_TRY(put_matrix(w, i, matrices[i].matrix, memory, &mine));
-    status = clv_checkpoint_commit(&w, mine);
+    CLVI_TRY(clvi_writer_put_all(w, count, matrices));
+    status = clv_checkpoint_commit(&w, CLV_OK);
 done:
     clvi_writer_end(&w, status);
-    clvi_free(memory);
     clvi_free(entries);
     return status;
 }

@@ -98,8 +98,8 @@ static hid_t string_type(size_t bytes)
 typedef struct {
     const char *path;
     hid_t file;
-    hid_t access, creation, links, sets; /* property lists                          */
-    bool measuring;                      /* data sets of no elements: structure only */
+    hid_t access, creation, links, groups, sets; /* property lists                          */
+    bool measuring;                              /* data sets of no elements: structure only */
 } maker;
 
 static maker new_maker(const char *path)
@@ -111,8 +111,10 @@ static maker new_maker(const char *path)
     H5Pset_file_space_strategy(make.creation, H5F_FSPACE_STRATEGY_AGGR, false, 1);
     H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_obj_track_times(make.creation, false); /* the same content is the same file */
+    make.groups = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_link_creation_order(make.groups, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    H5Pset_obj_track_times(make.groups, false);
     make.links = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(make.links, true);
     H5Pset_char_encoding(make.links, H5T_CSET_UTF8);
     make.sets = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_layout(make.sets, H5D_CONTIGUOUS);
@@ -126,8 +128,27 @@ static void drop_maker(const maker *make)
 {
     drop(make->sets);
     drop(make->links);
+    drop(make->groups);
     drop(make->creation);
     drop(make->access);
+}
+
+/* The groups that name lies in, those that are not there yet. */
+static clv_status make_groups(const maker *make, const char *name)
+{
+    clv_status status = CLV_OK;
+    char *path = clvi_format("%s", name);
+    CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a group", make->path);
+    for (char *end = path; status == CLV_OK && (end = strchr(end, '/')); *end++ = '/') {
+        *end = 0;
+        if (H5Lexists(make->file, path, H5P_DEFAULT) > 0) continue;
+        hid_t group = H5Gcreate2(make->file, path, make->links, make->groups, H5P_DEFAULT);
+        if (group < 0) status = failed(CLV_EIO, make->path, "make a group");
+        drop(group);
+    }
+done:
+    clvi_free(path);
+    return status;
 }
 
 /* A data set of room without values; takes type over. */
@@ -135,7 +156,11 @@ static clv_status make_set(const maker *make, const char *name, hid_t type, int 
                            const hsize_t dims[])
 {
     static const hsize_t none[2] = {0, 0};
-    clv_status status = CLV_OK;
+    clv_status status = make_groups(make, name);
+    if (status != CLV_OK) {
+        drop(type);
+        return status;
+    }
     hid_t space = rank == 0 ? H5Screate(H5S_SCALAR)
                             : H5Screate_simple(rank, make->measuring ? none : dims, NULL);
     hid_t set = H5Dcreate2(make->file, name, type, space, make->links, make->sets, H5P_DEFAULT);

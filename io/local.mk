@@ -23,6 +23,9 @@ libcleave_internal_la_SOURCES += \
 	io/safetensors_header.c \
 	io/safetensors_plan.c \
 	io/safetensors_writer.c \
+	io/job.c \
+	io/rows.c \
+	io/saver.c \
 	io/stream.c \
 	io/table.c \
 	io/text.c \

@@ -28,6 +28,8 @@ mpi_tests = \
 	tests/mpi/arena \
 	tests/mpi/checkpoint \
 	tests/mpi/checkpoint_faults \
+	tests/mpi/checkpoint_folder \
+	tests/mpi/checkpoint_pieces \
 	tests/mpi/cyclic \
 	tests/mpi/factor \
 	tests/mpi/exchange \
@@ -56,6 +58,7 @@ mpi_tests = \
 	tests/mpi/reproducible \
 	tests/mpi/reproducible_training \
 	tests/mpi/safetensors \
+	tests/mpi/saver_background \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
 	tests/mpi/text \

@@ -8,6 +8,7 @@ cleave_SOURCES = \
 	tools/bench.c \
 	tools/bench.h \
 	tools/bench_calibrate.c \
+	tools/bench_checkpoint.c \
 	tools/bench_collective.c \
 	tools/bench_gemm.c \
 	tools/bench_linear.c \
@@ -40,5 +41,7 @@ cleave_SOURCES = \
 	tools/room.c \
 	tools/run.c \
 	tools/stats.c \
+	tools/saving.c \
+	tools/saving.h \
 	tools/train.c \
 	tools/verify.c

@@ -119,11 +119,12 @@ static bool try_fault(const trial *t, int64_t step, int64_t *newest)
     return *result.call;
 }
 
-static void every_call(void)
+static void fail_every(bool background)
 {
     int64_t step = 0, newest = 0;
     scratch_begin();
     CHECK_OK(torture_create(world, 1, &model));
+    model.background = background;
     CHECK_OK(torture_save(&model, scratch, ++step)); /* what is made once, is made */
     CHECK(check_folder(CLV_OK, step, &newest));
     for (int fault = 0; fault < SHIM_FAULTS; fault++)
@@ -136,4 +137,18 @@ static void every_call(void)
     scratch_end();
 }
 
-const check_case check_cases[] = {{"every call", every_call}, {0}};
+static void every_call(void)
+{
+    fail_every(false);
+}
+
+static void in_the_background(void)
+{
+    fail_every(true);
+}
+
+const check_case check_cases[] = {
+    {"every call", every_call},
+    {"in the background", in_the_background},
+    {0},
+};

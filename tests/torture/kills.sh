@@ -6,7 +6,7 @@
 #     [KILLS=50] [SEED=1] [LIMIT=60] tests/torture/kills.sh
 #
 # Each round starts tests/torture/saver in the same folder, with 1 to 4 ranks and a model of another
-# size, lets it run for up to 0.2 s and kills, in turn, one random rank (or its proxy), the launcher,
+# size, saving in the background in every third, lets it run for up to 0.2 s and kills, in turn, one random rank (or its proxy), the launcher,
 # or all at once. Then every process must be gone; the launcher must not have succeeded; and the next
 # round's saver checks that
 #
@@ -82,7 +82,7 @@ last() { sed -n "s/^$1 \\([0-9][0-9]*\\)$/\\1/p" "$log" | tail -n 1; }
 
 start() {
     : >"$log"
-    "$MPIEXEC" -n "$1" "$SAVER" "$dir" "$2" "$3" >"$log" 2>&1 </dev/null &
+    "$MPIEXEC" -n "$1" "$SAVER" "$dir" "$2" "$3" "$4" >"$log" 2>&1 </dev/null &
     run=$!
 }
 
@@ -111,7 +111,9 @@ while [ $count -lt "$KILLS" ]; do
     count=$((count + 1))
     draw 4 && np=$((drawn + 1))
     draw 8 && size=$((drawn + 1))
-    start $np 1000000000 $size
+    way=foreground
+    [ $((count % 3)) != 2 ] || way=background
+    start $np 1000000000 $size $way
     await "grep -q '^newest' '$log' || gone $run" || fail "the run said nothing in 10 s"
     check_found
     draw 200 && sleep "$(printf '0.%03d' "$drawn")"
@@ -133,7 +135,7 @@ while [ $count -lt "$KILLS" ]; do
 done
 
 count=last
-start 2 0 1
+start 2 0 1 foreground
 wait "$run" || fail "the checkpoints that are there do not verify"
 run=''
 check_found

@@ -2,12 +2,13 @@
  *
  * saver.c: no test, but what the scripts of tests/torture kill, fill and read.
  *
- *     saver DIR [STEPS [SIZE]]
+ *     saver DIR [STEPS [SIZE [background]]]
  *
  * Checks every checkpoint in DIR, each byte and that all are of the step of its name, and says
  * "newest N", N being the step that the folder resolves to (0: none). Then saves the steps after it
- * until STEPS, says "saved N" once a step is durable, and keeps 3. After its first save no
- * temporary file may be in DIR. SIZE: of the model (torture.h); other sizes may be in DIR.
+ * until STEPS, says "saved N" once a step is durable, and keeps 3. After its first save, unless in
+ * the background, no temporary file may be in DIR. SIZE: of the model (torture.h); other sizes may
+ * be in DIR.
  */
 #include "torture.h"
 
@@ -57,14 +58,33 @@ static void check_all(const char *dir)
     }
 }
 
+static void say(int64_t saved)
+{
+    static int64_t said;
+    if (clv_grid_rank(model.grid) != 0 || saved <= said) return;
+    printf("saved %lld\n", (long long)saved);
+    fflush(stdout);
+    said = saved;
+}
+
 static void save(const char *dir, int64_t step, bool first)
 {
     char name[1][256];
-    try(torture_save(&model, dir, step), dir);
-    if (clv_grid_rank(model.grid) != 0) return;
-    if (first && torture_list(dir, ".*.tmp-*", 1, name) > 0) die("%s stays after a save", name[0]);
-    printf("saved %lld\n", (long long)step);
-    fflush(stdout);
+    int64_t saved;
+    try(torture_begin_save(&model, dir, step, &saved), dir);
+    if (first && !model.background && torture_list(dir, ".*.tmp-*", 1, name) > 0)
+        die("%s stays after a save", name[0]);
+    try(clv_grid_barrier(model.grid), "barrier");
+    say(saved);
+}
+
+/* Until all is durable. */
+static void finish(const char *dir)
+{
+    int64_t saved = -1;
+    if (!model.saver) return;
+    try(clv_saver_wait(model.saver, &saved), dir);
+    say(saved);
 }
 
 int main(int argc, char **argv)
@@ -73,14 +93,16 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     clv_grid *grid = NULL;
     int64_t newest = 0;
-    if (argc < 2 || argc > 4) die("usage: saver DIR [STEPS [SIZE]]");
+    if (argc < 2 || argc > 5) die("usage: saver DIR [STEPS [SIZE [background]]]");
     int64_t steps = argc > 2 ? atoll(argv[2]) : 0;
     try(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid), "grid");
     try(torture_create(grid, argc > 3 ? atoi(argv[3]) : 1, &model), "model");
+    model.background = argc > 4 && strcmp(argv[4], "background") == 0;
     check_all(argv[1]);
     try(torture_check_newest(&model, argv[1], &newest), argv[1]);
     if (clv_grid_rank(grid) == 0) printf("newest %lld\n", (long long)newest), fflush(stdout);
     for (int64_t step = newest + 1; step <= steps; step++) save(argv[1], step, step == newest + 1);
+    finish(argv[1]);
     torture_destroy(&model);
     clv_grid_destroy(&grid);
     MPI_Finalize();

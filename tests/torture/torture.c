@@ -87,16 +87,34 @@ done:
 
 void torture_destroy(torture_model *model)
 {
+    clv_saver_destroy(&model->saver);
     for (int k = 0; k < TORTURE_MATRICES; k++) clv_matrix_destroy(&model->named[k].matrix);
+}
+
+clv_status torture_begin_save(torture_model *model, const char *dir, int64_t step, int64_t *saved)
+{
+    clv_status status;
+    char json[64];
+    clv_saver_options options = {.keep = TORTURE_KEEP, .background = model->background};
+    snprintf(json, sizeof json, "{\"step\": %lld}", (long long)step);
+    visit_matrices(model, step, true);
+    if (!model->saver) CLVI_TRY(clv_saver_create(model->grid, dir, &options, &model->saver));
+    CLVI_TRY(clv_saver_save(model->saver, step, TORTURE_MATRICES, model->named, json));
+    CLVI_TRY(clv_saver_check(model->saver, saved));
+done:
+    return status;
 }
 
 clv_status torture_save(torture_model *model, const char *dir, int64_t step)
 {
-    char json[64];
-    snprintf(json, sizeof json, "{\"step\": %lld}", (long long)step);
-    visit_matrices(model, step, true);
-    return clv_checkpoint_save_step(model->grid, dir, step, TORTURE_KEEP, TORTURE_MATRICES,
-                                    model->named, json);
+    clv_status status;
+    int64_t saved;
+    CLVI_TRY(torture_begin_save(model, dir, step, &saved));
+    CLVI_TRY(clv_saver_wait(model->saver, &saved));
+    CLVI_CHECK(saved == step, CLV_EMISMATCH, "expected step %lld to be durable, found %lld",
+               (long long)step, (long long)saved);
+done:
+    return status;
 }
 
 /* ---- Checking ------------------------------------------------------------------------ */

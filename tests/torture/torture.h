@@ -16,14 +16,19 @@ enum { TORTURE_MATRICES = 6, TORTURE_KEEP = 3 };
 typedef struct {
     clv_grid *grid;
     clv_named named[TORTURE_MATRICES];
+    bool background;  /* how it saves; may be set before the first save */
+    clv_saver *saver; /* of the folder first saved in; NULL before      */
 } torture_model;
 
 /* Matrices of all types, cut by rows, by columns and not at all, one of them empty. size 1: some
  * 100 KB in all, and as many more with each step of size. Collective. */
 clv_status torture_create(clv_grid *grid, int size, torture_model *model);
-void torture_destroy(torture_model *model); /* Local */
+void torture_destroy(torture_model *model); /* Collective, after a save */
 
-/* Saves the values of a step in DIR; all is durable when it returns. Collective. */
+/* Begins to save the values of a step in DIR, the same for all; *saved: the last step that is
+ * durable, or -1. In the foreground that is this one. Collective. */
+clv_status torture_begin_save(torture_model *model, const char *dir, int64_t step, int64_t *saved);
+/* Saves and waits until it is durable or has failed. Collective. */
 clv_status torture_save(torture_model *model, const char *dir, int64_t step);
 
 /* Whether file is a checkpoint of exactly one step, *step, of any size: every byte verifies, and
