@@ -15,6 +15,7 @@ libcleave_internal_la_SOURCES += \
 	io/h5.c \
 	io/h5_file.c \
 	io/h5_memory.c \
+	io/job.c \
 	io/load.c \
 	io/names.c \
 	io/read.c \
@@ -23,8 +24,6 @@ libcleave_internal_la_SOURCES += \
 	io/safetensors_header.c \
 	io/safetensors_plan.c \
 	io/safetensors_writer.c \
-	io/job.c \
-	io/rows.c \
 	io/saver.c \
 	io/stream.c \
 	io/table.c \

@@ -91,7 +91,7 @@ static clv_status run_load(checkpoint *b)
 {
     clv_checkpoint *c = NULL;
     clv_status status = clv_checkpoint_open(b->grid, b->file, &c);
-    if (status == CLV_OK) status = clv_checkpoint_load(c, MATRICES, b->named);
+    if (status == CLV_OK) status = clv_checkpoint_load(c, MATRICES, b->named, NULL);
     clv_checkpoint_close(&c);
     return status;
 }

@@ -6,9 +6,9 @@
 #     [KILLS=50] [SEED=1] [LIMIT=60] tests/torture/kills.sh
 #
 # Each round starts tests/torture/saver in the same folder, with 1 to 4 ranks and a model of another
-# size, saving in the background in every third, lets it run for up to 0.2 s and kills, in turn, one random rank (or its proxy), the launcher,
-# or all at once. Then every process must be gone; the launcher must not have succeeded; and the next
-# round's saver checks that
+# size, every third time saving in the background, lets it run for up to 0.2 s and kills, in turn, one
+# random rank (or its proxy), the launcher, or all at once. Then every process must be gone; the
+# launcher must not have succeeded; and the next round's saver checks that
 #
 #     every checkpoint left verifies and is of exactly one step, that of its name;
 #     the newest is no older than the last one said to be saved;
