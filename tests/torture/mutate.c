@@ -498,7 +498,7 @@ int main(void)
         report->next++;
     }
     nftw(folder, drop, 16, FTW_DEPTH | FTW_PHYS);
-    if (report->refused * 4 < report->next * 3) {
+    if (report->refused * 2 < report->next) {
         report->failures++;
         printf("FAILED: only %lld of %lld were refused\n", (long long)report->refused,
                (long long)report->next);
