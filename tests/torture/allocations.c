@@ -11,7 +11,7 @@
  *
  * Every rank has the same status; what was there stays; nothing is left behind, neither memory of
  * Cleave's nor a temporary file; and the next one, with memory, succeeds. STRIDE in the
- * environment: only every so many allocations (of malloc by default 23, for there are thousands).
+ * environment: only every so many allocations.
  */
 #include "shim_malloc.h"
 #include "torture.h"
