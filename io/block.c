@@ -6,8 +6,7 @@
  *
  * A block of whole rows is one piece of the file. Otherwise each row is a piece, and where
  * pieces are short, many go through a buffer at once: a system call costs as much as copying some
- * kilobytes, so reading lets the gaps between short pieces through and drops them. Writing cannot:
- * the gaps belong to others.
+ * kilobytes, so the gaps between short pieces are read too, and dropped.
  */
 #include <clvi_io.h>
 #include <string.h>
@@ -38,27 +37,6 @@ static shape shape_of(const clvi_entry *entry, clv_block block)
 static bool is_empty(clv_block block)
 {
     return block.m == 0 || block.n == 0;
-}
-
-clv_status clvi_block_write(const clvi_file *file, const clvi_entry *entry, clv_block block,
-                            void *stage)
-{
-    clv_status status = CLV_OK;
-    shape s = shape_of(entry, block);
-    if (is_empty(block)) return CLV_OK;
-    if (s.whole) return clvi_file_write(file, block.data, (size_t)(block.m * s.piece), s.offset);
-    bool gather = s.piece == s.pitch && s.piece < LONG_PIECE;
-    int64_t step = gather ? CLVI_STAGE / s.piece : 1;
-    for (int64_t i = 0; i < block.m; i += step) {
-        int64_t rows = block.m - i < step ? block.m - i : step;
-        const char *from = clvi_at(block, entry->dtype, i, 0);
-        for (int64_t k = 0; gather && k < rows; k++)
-            memcpy((char *)stage + k * s.piece, from + k * block.ld * s.size, (size_t)s.piece);
-        CLVI_TRY(clvi_file_write(file, gather ? stage : from, (size_t)(rows * s.piece),
-                                 s.offset + i * s.pitch));
-    }
-done:
-    return status;
 }
 
 /* Reads rows through the buffer, converting: each step spans whole pieces and the gaps between. */

@@ -153,13 +153,6 @@ CLV_API clv_status clv_saver_wait(clv_saver *saver, int64_t *saved);
 /* After a wait; a save still under way is given up, its temporary file removed. Collective. */
 CLV_API void clv_saver_destroy(clv_saver **saver);
 
-/* Writes DIR/step-NNNNNNNN.h5 (DIR is made where missing), points latest at it, and
- * removes temporary files that crashes left. keep > 0: of the steps up to this one the greatest
- * `keep` stay, and greater ones, which an abandoned run left, go. */
-CLV_API clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int64_t step, int keep,
-                                            int count, const clv_named matrices[],
-                                            const char *json);
-
 /* The file meant by path: itself if it is a file, else the newest checkpoint of the folder. Caller
  * frees *file with free. CLV_ENOTFOUND says what was looked for; where the newest is damaged,
  * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. Collective. */
@@ -208,9 +201,11 @@ CLV_API clv_status clv_safetensors_read(clv_safetensors *file, int i, clv_dtype 
                                         clv_block block);
 
 /* Writes a model: tensors of f32, f64, bf16 or i32, in one file or in several of at most
- * shard_bytes (0: one) with an index, as checkpoints are: under temporary names, synced, renamed,
- * the index last. begin and commit are Collective, put is Local and means what clv_checkpoint_put
- * means. */
+ * shard_bytes (0: one; a larger tensor has a file of its own) with an index, as checkpoints are:
+ * under temporary names, synced, renamed, what makes them a model last. The folder is made where
+ * missing, not those above it. Another model in it is replaced: a crash then leaves either, or,
+ * where shards or the kind of model change, none that opens; never a mixture. begin and commit are
+ * Collective, put is Local and means what clv_checkpoint_put means. */
 typedef struct clv_safetensors_writer clv_safetensors_writer;
 typedef struct {
     const char *name;

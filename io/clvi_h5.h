@@ -24,5 +24,42 @@ void clvi_h5_drop(hid_t id);
 /* A file access list: serial driver, V110 format, large data sets on page boundaries; to be
  * dropped. Locks off: a file being made is ours alone, and a finished one never changes. */
 hid_t clvi_h5_access(void);
+/* ---- h5_file.c --------------------------------------------------------------- */
+
+/* A file of ours as HDF5 sees it. HDF5's part first, as it asks. */
+typedef struct {
+    H5FD_t base;
+    const clvi_file *file; /* borrowed                           */
+    haddr_t end;           /* of what HDF5 knows to be in use    */
+} clvi_h5_open;
+
+/* What is opened for reading with this access list is that file. The driver, to be unregistered
+ * when it is closed; < 0: none. */
+hid_t clvi_h5_file(hid_t access, clvi_h5_open *open);
+
+/* ---- h5_memory.c ------------------------------------------------------------- */
+
+typedef struct clvi_h5_page clvi_h5_page;
+struct clvi_h5_page {
+    haddr_t at; /* a multiple of its size */
+    char data[4096];
+    clvi_h5_page *next;
+};
+
+/* A file in memory: `room` zeros at its front, a multiple of a page, are given. */
+typedef struct {
+    char *data;
+    size_t room;
+    clvi_h5_page *pages; /* behind */
+    int64_t bytes;       /* of the whole file, once it is closed */
+    bool lost;           /* there was no memory for all of it    */
+} clvi_h5_image;
+
+/* Files opened with this access list are the image. The driver, to be unregistered when they are
+ * closed; < 0: none. */
+hid_t clvi_h5_memory(hid_t access, clvi_h5_image *image);
+/* Writes all of it that is not a hole, to a file of its length. */
+clv_status clvi_h5_write_image(const clvi_h5_image *image, const clvi_file *file);
+void clvi_h5_free_image(clvi_h5_image *image);
 
 #endif

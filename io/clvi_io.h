@@ -18,6 +18,7 @@
 
 #include <cleave_io.h>
 #include <clvi_dist.h>
+#include <pthread.h>
 
 /* ---- file.c: whole reads and writes, lasting names ------------------------- */
 
@@ -44,7 +45,8 @@ clv_status clvi_file_close(clvi_file *file);
 clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset);
 clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes, int64_t offset);
 clv_status clvi_file_sync(const clvi_file *file);
-/* Makes the file so many bytes long and takes their room on the disk now. */
+/* Makes the file so many bytes long and takes their room on the disk now; where the file system
+ * cannot do that, as far as it says what is free. */
 clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes);
 /* Renames and syncs the folder: after this the new name outlives a power cut. */
 clv_status clvi_file_rename(const char *from, const char *to);
@@ -116,7 +118,7 @@ clv_status clvi_share(clv_grid *grid, clv_status mine, void **memory, size_t byt
 /* ---- h5.c: HDF5 and checkpoints (all Local) ----------------------------------- */
 
 /* Makes the structure of a checkpoint in an empty file. Elements, JSON, checksums and mark have
- * their places, reserved on the disk, but no values. */
+ * their places, reserved on the disk, but no values: they are zeros. */
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes);
 /* The structure of the checkpoint in file. Everything in the table has been checked
@@ -162,8 +164,6 @@ clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const 
 
 enum { CLVI_STAGE = 4 << 20 }; /* bytes of the buffer `stage` below */
 
-clv_status clvi_block_write(const clvi_file *file, const clvi_entry *entry, clv_block block,
-                            void *stage);
 /* Into a block of any floating type, or of the same type. */
 clv_status clvi_block_read(const clvi_file *file, const clvi_entry *entry, clv_dtype dtype,
                            clv_block block, void *stage);
@@ -193,6 +193,106 @@ void clvi_crew_destroy(clvi_crew **crew);
 /* Reads this process's block of a matrix of this spec. Collective over the node, but a failure is
  * this process's own: it goes on to serve its neighbours. */
 clv_status clvi_crew_read(clvi_crew *crew, clv_spec spec, const clvi_target *mine);
+
+/* ---- stream.c: blocks become bytes of the file ------------------------------------ */
+
+typedef struct {
+    clvi_file file;
+    int direct;        /* the same file past the page cache; -1: not there           */
+    clvi_table *table; /* borrowed; its sums become those of the tiles written whole */
+    char *memory, *stage;
+    int64_t entry, begin, end; /* what the buffer holds: bytes of an entry */
+} clvi_stream;
+
+/* All in this section are Local. path is borrowed. */
+clv_status clvi_stream_open(const char *path, clvi_table *table, clvi_stream *stream);
+clv_status clvi_stream_put(clvi_stream *stream, int64_t i, clv_block block);
+/* Writes what is left and the checksums of the tiles that were written whole; not synced. */
+clv_status clvi_stream_close(clvi_stream *stream);
+void clvi_stream_drop(clvi_stream *stream); /* gives up */
+/* Where in memory (of CLVI_FRONT bytes more than needed) bytes that belong at `offset` of a file
+ * lie on a page as they will there: then they are written from where they are. */
+static inline char *clvi_as_in_file(char *memory, int64_t offset)
+{
+    return memory + (uintptr_t)(offset - (int64_t)(uintptr_t)memory) % CLVI_FRONT;
+}
+
+/* ---- rows.c: a matrix as rows of the file ------------------------------------------- */
+
+/* The rows of a matrix divided over all processes, whatever its layout: each has one piece of the
+ * file to write. They are taken panel by panel. */
+typedef struct {
+    const clv_matrix *matrix;
+    clv_spec spec; /* the layout of whole rows                                */
+    bool view;     /* every process has its rows at hand: nothing has to move */
+    int panels;
+} clvi_rows;
+
+/* panel_bytes: about so many a panel (0: all in one), in multiples of 64 rows. Local, the same on
+ * every process. */
+clvi_rows clvi_rows_of(const clv_matrix *matrix, int64_t panel_bytes);
+/* This process's rows of a panel; without data and ld. Local. */
+clv_block clvi_rows_block(const clvi_rows *rows, int panel);
+/* Bytes of the largest panel of this process that has to be moved into memory; 0 for a view. */
+int64_t clvi_rows_memory(const clvi_rows *rows);
+/* Brings them: block's data are the matrix's own memory or `memory`. A failure that any process
+ * brings as `mine` is everyone's and nothing moves. Collective. */
+clv_status clvi_rows_take(const clvi_rows *rows, int panel, void *memory, clv_status mine,
+                          clv_block *block);
+
+/* ---- commit.c: what a writer does, step by step ------------------------------------------ */
+
+/* clv_grid_agree, with the name of the process in the message. Collective. */
+clv_status clvi_vote(clv_grid *grid, clv_status mine);
+
+/* clv_checkpoint_begin; any process may bring a failure instead. Collective. */
+clv_status clvi_writer_begin(clv_grid *grid, const char *path, int count,
+                             const clv_checkpoint_entry entries[], const char *json,
+                             clv_status mine, clv_checkpoint_writer **writer);
+/* Checks matrices and makes their entries (clvi_free). Local. */
+clv_status clvi_writer_entries(const clv_grid *grid, int count, const clv_named matrices[],
+                               clv_checkpoint_entry **entries);
+/* Writes the rows of all matrices, panel by panel. Collective. */
+clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count,
+                               const clv_named matrices[]);
+/* The stages of a commit, each to be begun when every process has done the one before it. Local,
+ * and without MPI or HDF5: a thread may run them. */
+typedef clv_status (*clvi_stage)(clv_checkpoint_writer *writer);
+enum { CLVI_STAGES = 3 };
+extern const clvi_stage clvi_writer_stages[CLVI_STAGES];
+/* Ends it, after a failure by removing the temporary file. Local. */
+void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status);
+/* Where byte 0 of entry i stands in the file. Local. */
+int64_t clvi_writer_offset(const clv_checkpoint_writer *writer, int i);
+
+/* ---- folder.c: steps by name, "latest" ---------------------------------------------- */
+
+/* All in this section are Local, and the caller sees to it that one process alone calls them. */
+/* "DIR/step-NNNNNNNN.h5" in new memory; NULL if there is none. */
+char *clvi_step_path(const char *dir, int64_t step);
+/* Makes the folder where missing; what crashes left goes, its room may be needed. */
+clv_status clvi_folder_prepare(const char *dir);
+/* "latest" names a step. */
+clv_status clvi_folder_point(const char *dir, int64_t step);
+/* Removes what does not stay once step `written` is durable (clv_saver_options). */
+clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every);
+
+/* ---- job.c: file work in a thread of its own ------------------------------------------ */
+
+typedef struct {
+    clv_status (*work)(void *context);
+    void *context;
+    pthread_t thread;
+    bool active, threaded, done;
+    clv_status status;
+    char message[2048];
+} clvi_job;
+
+/* Begins work, which must not call MPI; job stays where it is until its end. Local. */
+void clvi_job_start(clvi_job *job, clv_status (*work)(void *context), void *context);
+bool clvi_job_done(const clvi_job *job);
+/* Waits for it; its status, with its message. CLV_OK where none was begun. Local. */
+clv_status clvi_job_end(clvi_job *job);
 
 /* ---- checkpoint.c ------------------------------------------------------------------ */
 

@@ -2,32 +2,43 @@
  *
  * commit.c: a checkpoint is written as a whole or not at all.
  *
- *     rank 0   makes the structure under a temporary name, reserves the room  vote
- *     all      write their blocks at plain offsets                            vote
- *     all      checksum tiles, dividing them evenly, and sync                 vote
- *     rank 0   marks the file as complete, syncs, renames, syncs the folder   vote
+ *     begin    rank 0   makes the structure under a temporary name, reserves the room   vote
+ *     put      all      write their blocks, with the checksums of tiles that are theirs alone
+ *     settle   all      write what is left of them                                      vote
+ *     seal     all      checksum the other tiles, dividing them evenly, and sync        vote
+ *     finish   rank 0   marks the file as complete, syncs, renames, syncs the folder    vote
  *
  * A failure of one process at any stage is the status of all at the next vote, and rank 0 removes
  * the temporary file. Each stage opens the file anew: on network file systems it is closing and
  * opening that shows the others' writes, and closing that shows their failures.
+ *
+ * Checksums that stand in the file as 0 are not known yet: so stages need not tell each other which
+ * are.
  */
 #include <clvi_io.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-enum { NAME_MAX_BYTES = 1000 };
+enum { NAME_MAX_BYTES = 1000, PANEL = 8 << 20 };
 
-typedef struct {
+struct clv_checkpoint_writer {
     clv_grid *grid;
-    const char *path, *json;
-    int count;
-    const clv_named *matrices;
-    char *temporary;
+    char *path, *temporary;
     clvi_file lock; /* rank 0: holds the temporary file while it is being written */
     clvi_table *table;
-} writer;
+    int count;
+    int64_t *places; /* of each entry in the table, which goes group by group */
+    clvi_stream stream;
+};
+
+clv_status clvi_vote(clv_grid *grid, clv_status mine)
+{
+    if (mine != CLV_OK) clvi_fail(mine, "rank %d: %s", clv_grid_rank(grid), clv_last_error());
+    return clv_grid_agree(grid, mine);
+}
 
 /* ---- Arguments ---------------------------------------------------------------------- */
 
@@ -58,20 +69,20 @@ static bool is_path(const char *name)
     }
 }
 
-static clv_status check_names(const writer *w)
+static clv_status check_names(int count, const clv_checkpoint_entry entries[])
 {
     clv_status status = CLV_OK;
-    const char **names = clvi_alloc((size_t)w->count * sizeof *names);
-    CLVI_CHECK(names, CLV_ENOMEM, "%s: %d names", w->path, w->count);
-    for (int i = 0; i < w->count; i++) {
-        names[i] = w->matrices[i].name;
+    const char **names = clvi_alloc((size_t)count * sizeof *names);
+    CLVI_CHECK(names, CLV_ENOMEM, "%d names", count);
+    for (int i = 0; i < count; i++) {
+        names[i] = entries[i].name;
         CLVI_CHECK(is_path(names[i]) && strlen(names[i]) <= NAME_MAX_BYTES, CLV_EARG,
                    "expected a name of parts between single slashes, found \"%.64s\"", names[i]);
         CLVI_CHECK(!is_within(names[i], "cleave"), CLV_EARG,
                    "expected a name outside of the group cleave, found \"%s\"", names[i]);
     }
-    qsort(names, (size_t)w->count, sizeof *names, compare_paths);
-    for (int i = 1; i < w->count; i++)
+    qsort(names, (size_t)count, sizeof *names, compare_paths);
+    for (int i = 1; i < count; i++)
         CLVI_CHECK(!is_within(names[i], names[i - 1]), CLV_EARG,
                    "expected different names, neither a group of the other, found \"%s\", \"%s\"",
                    names[i - 1], names[i]);
@@ -80,157 +91,372 @@ done:
     return status;
 }
 
-static clv_status check_arguments(const writer *w)
+static clv_status check_entry(const clv_checkpoint_entry *entry)
 {
     clv_status status = CLV_OK;
-    CLVI_CHECK(w->path && *w->path && w->path[strlen(w->path) - 1] != '/', CLV_EARG,
-               "expected the path of a file to write, found \"%s\"", w->path ? w->path : "NULL");
-    CLVI_TRY(clvi_named_check(w->grid, w->count, w->matrices));
-    CLVI_TRY(check_names(w));
+    int64_t most = INT64_MAX / 16;
+    CLVI_CHECK(entry->name, CLV_EARG, "expected a name, found NULL");
+    CLVI_CHECK((unsigned)entry->dtype < CLV_DTYPE_COUNT, CLV_EDTYPE,
+               "%s: expected a data type, found %d", entry->name, (int)entry->dtype);
+    CLVI_CHECK(entry->m >= 0 && entry->n >= 0 && (entry->n == 0 || entry->m <= most / entry->n),
+               CLV_ESHAPE, "%s: expected a shape of at most %lld elements, found %lld x %lld",
+               entry->name, (long long)most, (long long)entry->m, (long long)entry->n);
 done:
     return status;
 }
 
-static clv_status agree_on_arguments(const writer *w)
+static clv_status check_arguments(const char *path, int count, const clv_checkpoint_entry entries[])
 {
-    int64_t same[5] = {w->count};
-    clv_status status = check_arguments(w);
-    if (status == CLV_OK) {
-        clvi_named_hash(w->count, w->matrices, &same[1], &same[2]);
-        same[3] = (int64_t)clvi_hash_string(w->path);
-        same[4] = (int64_t)clvi_hash_string(w->json);
+    clv_status status = CLV_OK;
+    CLVI_CHECK(path && *path && path[strlen(path) - 1] != '/', CLV_EARG,
+               "expected the path of a file to write, found \"%s\"", path ? path : "NULL");
+    CLVI_CHECK(count >= 0 && (entries || count == 0), CLV_EARG,
+               "expected entries, found a count of %d%s", count, entries ? "" : " and NULL");
+    for (int i = 0; i < count; i++) CLVI_TRY(check_entry(&entries[i]));
+    CLVI_TRY(check_names(count, entries));
+done:
+    return status;
+}
+
+/* Hashes of names and of shapes. */
+static void hash_entries(int count, const clv_checkpoint_entry entries[], int64_t *names,
+                         int64_t *shapes)
+{
+    uint64_t name_hash = 0, shape_hash = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t shape[] = {entries[i].m, entries[i].n, entries[i].dtype};
+        name_hash = clvi_hash(name_hash, entries[i].name, strlen(entries[i].name) + 1);
+        shape_hash = clvi_hash(shape_hash, shape, sizeof shape);
     }
-    return clvi_grid_same(w->grid, status,
+    *names = (int64_t)name_hash;
+    *shapes = (int64_t)shape_hash;
+}
+
+static clv_status agree_on_arguments(clv_grid *grid, const char *path, int count,
+                                     const clv_checkpoint_entry entries[], const char *json,
+                                     clv_status status)
+{
+    int64_t same[5] = {count};
+    if (status == CLV_OK) status = check_arguments(path, count, entries);
+    if (status == CLV_OK) {
+        hash_entries(count, entries, &same[1], &same[2]);
+        same[3] = (int64_t)clvi_hash_string(path);
+        same[4] = (int64_t)clvi_hash_string(json);
+    }
+    return clvi_grid_same(grid, status,
                           "the number of matrices to write,their names (hash),their shapes "
                           "(hash),the path (hash),the JSON text (hash)",
                           5, same);
 }
 
-/* ---- Stages ----------------------------------------------------------------------------- */
+/* ---- Begin ------------------------------------------------------------------------------ */
 
-/* Rank 0: the temporary file with its structure and its room, and the table of its places. */
-static clv_status make_structure(writer *w)
+/* Rank 0: the temporary file with its structure, its room and the JSON text, and the table of its
+ * places. */
+static clv_status make_structure(clv_checkpoint_writer *w, int count,
+                                 const clv_checkpoint_entry entries[], const char *json)
 {
     clv_status status = CLV_OK;
     struct stat info;
-    clv_checkpoint_entry *entries = clvi_alloc((size_t)w->count * sizeof *entries);
-    CLVI_CHECK(entries, CLV_ENOMEM, "%s: %d entries", w->path, w->count);
-    for (int i = 0; i < w->count; i++) {
-        clv_spec spec = clv_matrix_spec(w->matrices[i].matrix);
-        entries[i] = (clv_checkpoint_entry){w->matrices[i].name, spec.m, spec.n, spec.dtype};
-    }
     CLVI_CHECK(stat(w->path, &info) != 0 || S_ISREG(info.st_mode), CLV_EIO,
                "%s: expected a file or nothing there, found something else", w->path);
     CLVI_TRY(clvi_file_create_locked(w->temporary, &w->lock));
-    CLVI_TRY(clvi_h5_create(&w->lock, w->count, entries, strlen(w->json) + 1));
+    CLVI_TRY(clvi_h5_create(&w->lock, count, entries, strlen(json) + 1));
     CLVI_TRY(clvi_table_read(w->temporary, false, &w->table));
+    strcpy(clvi_table_json(w->table), json);
+    CLVI_TRY(clvi_file_write(&w->lock, json, strlen(json) + 1, w->table->json_offset));
 done:
-    clvi_free(entries);
     return status;
 }
 
-/* All: the temporary name, and what rank 0 found out of the file behind it. */
-static clv_status begin(writer *w)
+static clv_status open_stream(clv_checkpoint_writer *w, int count,
+                              const clv_checkpoint_entry entries[])
+{
+    clv_status status = CLV_OK;
+    w->count = count;
+    w->places = clvi_alloc((size_t)count * sizeof *w->places);
+    CLVI_CHECK(w->places, CLV_ENOMEM, "%s: places of %d entries", w->path, count);
+    for (int i = 0; i < count; i++) w->places[i] = clvi_table_find(w->table, entries[i].name, i);
+    CLVI_TRY(clvi_stream_open(w->temporary, w->table, &w->stream));
+done:
+    return status;
+}
+
+/* All: the temporary name, what rank 0 found out of the file behind it, and a stream into it. */
+static clv_status open_temporary(clv_checkpoint_writer *w, int count,
+                                 const clv_checkpoint_entry entries[], const char *json)
 {
     clv_status status;
     char suffix[CLVI_SUFFIX] = "";
     clvi_temporary_suffix(suffix);
     CLVI_TRY(clv_grid_broadcast(w->grid, 0, suffix, sizeof suffix));
-    w->temporary = clvi_hidden_name(w->path, suffix);
+    w->temporary = w->path ? clvi_hidden_name(w->path, suffix) : NULL;
     if (!w->temporary)
-        status = clvi_fail(CLV_ENOMEM, "%s: its temporary name", w->path);
+        status = clvi_fail(CLV_ENOMEM, "a temporary name");
     else if (clv_grid_rank(w->grid) == 0)
-        status = make_structure(w);
+        status = make_structure(w, count, entries, json);
+    if (status != CLV_OK)
+        clvi_fail(status, "rank %d: %s", clv_grid_rank(w->grid), clv_last_error());
     CLVI_TRY(clvi_share(w->grid, status, (void **)&w->table, w->table ? w->table->bytes : 0));
+    CLVI_TRY(clvi_vote(w->grid, open_stream(w, count, entries)));
 done:
     return status;
 }
 
-/* Blocks of the first copies; the JSON text comes from rank 0. */
-static clv_status write_blocks(const writer *w, const clvi_file *file)
+clv_status clvi_writer_begin(clv_grid *grid, const char *path, int count,
+                             const clv_checkpoint_entry entries[], const char *json,
+                             clv_status mine, clv_checkpoint_writer **writer)
+{
+    clv_status status;
+    clv_checkpoint_writer *w = NULL;
+    if (!json) json = "{}";
+    if (mine == CLV_OK && !(w = clvi_alloc(sizeof *w)))
+        mine = clvi_fail(CLV_ENOMEM, "rank %d: a writer", clv_grid_rank(grid));
+    if (w)
+        *w = (clv_checkpoint_writer){
+            .grid = grid, .lock.fd = -1, .stream = {.file.fd = -1, .direct = -1}};
+    CLVI_TRY(agree_on_arguments(grid, path, count, entries, json, mine));
+    w->path = clvi_format("%s", path);
+    CLVI_TRY(open_temporary(w, count, entries, json));
+    *writer = w;
+done:
+    if (status != CLV_OK) clvi_writer_end(&w, status);
+    return status;
+}
+
+clv_status clv_checkpoint_begin(clv_grid *grid, const char *path, int count,
+                                const clv_checkpoint_entry entries[], const char *json,
+                                clv_checkpoint_writer **writer)
+{
+    if (!grid || !writer) return clvi_fail(CLV_EARG, "expected a grid and a place, found NULL");
+    *writer = NULL;
+    return clvi_writer_begin(grid, path, count, entries, json, CLV_OK, writer);
+}
+
+/* ---- Put --------------------------------------------------------------------------------- */
+
+clv_status clv_checkpoint_put(clv_checkpoint_writer *writer, int i, clv_block block)
+{
+    clv_status status;
+    CLVI_CHECK(writer, CLV_EARG, "expected a writer, found NULL");
+    CLVI_CHECK(i >= 0 && i < writer->count, CLV_EARG,
+               "%s: expected an entry from 0 to %d, found %d", writer->path, writer->count - 1, i);
+    const clvi_entry *entry = &clvi_table_entries(writer->table)[writer->places[i]];
+    CLVI_CHECK(block.row0 >= 0 && block.col0 >= 0 && block.m >= 0 && block.n >= 0 &&
+                   block.m <= entry->m - block.row0 && block.n <= entry->n - block.col0 &&
+                   (block.m <= 1 || block.ld >= block.n),
+               CLV_ESHAPE,
+               "%s: data set %s: expected a block within %lld x %lld, found %lld x %lld at (%lld, "
+               "%lld), ld %lld",
+               writer->path, clvi_table_name(writer->table, entry), (long long)entry->m,
+               (long long)entry->n, (long long)block.m, (long long)block.n, (long long)block.row0,
+               (long long)block.col0, (long long)block.ld);
+    CLVI_TRY(clvi_stream_put(&writer->stream, writer->places[i], block));
+done:
+    return status;
+}
+
+int64_t clvi_writer_offset(const clv_checkpoint_writer *writer, int i)
+{
+    return clvi_table_entries(writer->table)[writer->places[i]].offset;
+}
+
+/* ---- Stages -------------------------------------------------------------------------------- */
+
+static clv_status settle(clv_checkpoint_writer *w)
+{
+    return clvi_stream_close(&w->stream);
+}
+
+/* The sums of an entry's tiles [range) that are not known: of what stands in the file. */
+static clv_status seal_entry(const clv_checkpoint_writer *w, const clvi_file *file,
+                             const clvi_entry *entry, clvi_range range, void *buffer)
 {
     clv_status status = CLV_OK;
-    void *stage = clvi_alloc(CLVI_STAGE);
-    CLVI_CHECK(stage, CLV_ENOMEM, "rank %d: a buffer to write", clv_grid_rank(w->grid));
-    for (int i = 0; i < w->count; i++) {
-        const clv_named *named = &w->matrices[i];
-        if (!clvi_matrix_is_first_copy(named->matrix)) continue;
-        int64_t found = clvi_table_find(w->table, named->name, i);
-        assert(found >= 0);
-        CLVI_TRY(clvi_block_write(file, &clvi_table_entries(w->table)[found],
-                                  clv_matrix_block(named->matrix), stage));
+    uint64_t *sums = clvi_table_sums(w->table) + entry->first_tile;
+    CLVI_TRY(clvi_file_read(file, sums + range.begin,
+                            (size_t)(range.end - range.begin) * sizeof *sums,
+                            entry->sums_offset + range.begin * (int64_t)sizeof *sums));
+    for (int64_t tile = range.begin; tile < range.end; tile++) {
+        if (sums[tile]) continue;
+        int64_t begin = tile * CLVI_TILE, rest = clvi_entry_bytes(entry) - begin;
+        size_t bytes = (size_t)(rest < CLVI_TILE ? rest : CLVI_TILE);
+        CLVI_TRY(clvi_file_read(file, buffer, bytes, entry->offset + begin));
+        sums[tile] = XXH3_64bits(buffer, bytes);
+        CLVI_TRY(clvi_file_write(file, &sums[tile], sizeof *sums,
+                                 entry->sums_offset + tile * (int64_t)sizeof *sums));
     }
-    if (clv_grid_rank(w->grid) == 0)
-        CLVI_TRY(clvi_file_write(file, w->json, strlen(w->json), w->table->json_offset));
 done:
-    clvi_free(stage);
     return status;
 }
 
-static clv_status write_sums(const writer *w, const clvi_file *file)
+/* What both have, from the first of the entry's tiles. */
+static clvi_range common(clvi_range mine, const clvi_entry *entry)
+{
+    int64_t begin = mine.begin - entry->first_tile, end = mine.end - entry->first_tile;
+    if (begin < 0) begin = 0;
+    if (end > entry->tiles) end = entry->tiles;
+    return (clvi_range){begin, end > begin ? end : begin};
+}
+
+static clv_status seal(clv_checkpoint_writer *w)
 {
     clv_status status;
-    CLVI_TRY(clvi_write_sums(w->grid, w->table, file));
-    CLVI_TRY(clvi_file_sync(file));
-done:
-    return status;
-}
-
-/* Rank 0. Front and mark are those of a table read back: what the next reader will compute. */
-static clv_status write_mark(const writer *w, const clvi_file *file)
-{
-    clv_status status;
-    clvi_table *table = NULL;
-    CLVI_TRY(clvi_table_read(w->temporary, false, &table));
-    CLVI_TRY(clvi_front_write(file, table));
-    uint64_t mark = clvi_table_mark(table);
-    CLVI_TRY(clvi_file_write(file, &mark, sizeof mark, table->mark_offset));
-    CLVI_TRY(clvi_file_sync(file));
-done:
-    clvi_free(table);
-    return status;
-}
-
-typedef clv_status (*stage)(const writer *w, const clvi_file *file);
-
-static clv_status run(const writer *w, stage work)
-{
     clvi_file file;
-    clv_status status;
+    void *buffer = NULL;
     CLVI_TRY(clvi_file_open(w->temporary, true, &file));
-    CLVI_TRY(work(w, &file));
+    buffer = clvi_alloc(CLVI_TILE);
+    CLVI_CHECK(buffer, CLV_ENOMEM, "a buffer for checksums");
+    clvi_range mine = clvi_split(w->table->tiles, clv_grid_size(w->grid), clv_grid_rank(w->grid));
+    for (int64_t i = 0; i < w->table->count; i++) {
+        const clvi_entry *entry = &clvi_table_entries(w->table)[i];
+        clvi_range range = common(mine, entry);
+        if (range.end > range.begin) CLVI_TRY(seal_entry(w, &file, entry, range, buffer));
+    }
+    CLVI_TRY(clvi_file_sync(&file));
     CLVI_TRY(clvi_file_close(&file));
+done:
+    clvi_file_close(&file);
+    clvi_free(buffer);
+    return status;
+}
+
+/* The checksums that all processes wrote. */
+static clv_status read_sums(const clv_checkpoint_writer *w, const clvi_file *file)
+{
+    clv_status status = CLV_OK;
+    for (int64_t i = 0; i < w->table->count; i++) {
+        const clvi_entry *entry = &clvi_table_entries(w->table)[i];
+        CLVI_TRY(clvi_file_read(file, clvi_table_sums(w->table) + entry->first_tile,
+                                (size_t)entry->tiles * sizeof(uint64_t), entry->sums_offset));
+    }
+done:
+    return status;
+}
+
+static clv_status finish(clv_checkpoint_writer *w)
+{
+    clv_status status = CLV_OK;
+    clvi_file file = {.fd = -1};
+    if (clv_grid_rank(w->grid) != 0) return CLV_OK;
+    CLVI_TRY(clvi_file_open(w->temporary, true, &file));
+    CLVI_TRY(read_sums(w, &file));
+    CLVI_TRY(clvi_front_write(&file, w->table));
+    w->table->mark = clvi_table_mark(w->table);
+    CLVI_TRY(clvi_file_write(&file, &w->table->mark, sizeof w->table->mark, w->table->mark_offset));
+    CLVI_TRY(clvi_file_sync(&file));
+    CLVI_TRY(clvi_file_close(&file));
+    CLVI_TRY(clvi_file_rename(w->temporary, w->path));
 done:
     clvi_file_close(&file);
     return status;
 }
 
-/* Rank 0. */
-static clv_status finish(const writer *w)
+const clvi_stage clvi_writer_stages[CLVI_STAGES] = {settle, seal, finish};
+
+void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status)
+{
+    clv_checkpoint_writer *w = *writer;
+    if (!w) return;
+    if (status != CLV_OK && w->lock.fd >= 0) unlink(w->temporary); /* only what is this writer's */
+    clvi_file_close(&w->lock);
+    clvi_stream_drop(&w->stream);
+    clvi_free(w->places);
+    clvi_free(w->table);
+    clvi_free(w->temporary);
+    clvi_free(w->path);
+    clvi_free(w);
+    *writer = NULL;
+}
+
+clv_status clv_checkpoint_commit(clv_checkpoint_writer **writer, clv_status mine)
 {
     clv_status status;
-    CLVI_TRY(run(w, write_mark));
-    CLVI_TRY(clvi_file_rename(w->temporary, w->path));
+    if (!writer || !*writer) return clvi_fail(CLV_EARG, "expected a writer, found NULL");
+    CLVI_TRY(clvi_vote((*writer)->grid, mine));
+    for (int i = 0; i < CLVI_STAGES; i++)
+        CLVI_TRY(clvi_vote((*writer)->grid, clvi_writer_stages[i](*writer)));
 done:
+    clvi_writer_end(writer, status);
+    return status;
+}
+
+/* ---- All at once ------------------------------------------------------------------------------
+ */
+
+clv_status clvi_writer_entries(const clv_grid *grid, int count, const clv_named matrices[],
+                               clv_checkpoint_entry **entries)
+{
+    clv_status status;
+    *entries = NULL;
+    CLVI_TRY(clvi_named_check(grid, count, matrices));
+    *entries = clvi_alloc((size_t)count * sizeof **entries);
+    CLVI_CHECK(*entries, CLV_ENOMEM, "rank %d: %d entries", clv_grid_rank(grid), count);
+    for (int i = 0; i < count; i++) {
+        clv_spec spec = clv_matrix_spec(matrices[i].matrix);
+        (*entries)[i] = (clv_checkpoint_entry){matrices[i].name, spec.m, spec.n, spec.dtype};
+    }
+done:
+    return status;
+}
+
+/* Memory for the largest panel of this process; a page more, to align it as its place in the file.
+ */
+static clv_status allocate_panel(int count, const clv_named matrices[], char **memory)
+{
+    int64_t most = 0;
+    for (int i = 0; i < count; i++) {
+        clvi_rows rows = clvi_rows_of(matrices[i].matrix, PANEL);
+        int64_t bytes = clvi_rows_memory(&rows);
+        if (bytes > most) most = bytes;
+    }
+    *memory = clvi_alloc((size_t)most + 2 * CLVI_FRONT);
+    return *memory ? CLV_OK : clvi_fail(CLV_ENOMEM, "%lld bytes of a panel", (long long)most);
+}
+
+/* *mine: what has failed here so far. */
+static clv_status put_matrix(clv_checkpoint_writer *w, int i, const clv_matrix *matrix,
+                             char *memory, clv_status *mine)
+{
+    clv_status status = CLV_OK;
+    clvi_rows rows = clvi_rows_of(matrix, PANEL);
+    int64_t size = (int64_t)clv_dtype_size(rows.spec.dtype);
+    for (int panel = 0; panel < rows.panels; panel++) {
+        clv_block block = clvi_rows_block(&rows, panel);
+        int64_t offset = clvi_writer_offset(w, i) + block.row0 * block.n * size;
+        CLVI_TRY(clvi_rows_take(&rows, panel, clvi_as_in_file(memory, offset), *mine, &block));
+        *mine = clvi_stream_put(&w->stream, w->places[i], block);
+    }
+done:
+    return status;
+}
+
+clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count, const clv_named matrices[])
+{
+    clv_status status;
+    char *memory = NULL;
+    clv_status mine = allocate_panel(count, matrices, &memory);
+    for (int i = 0; i < count; i++)
+        CLVI_TRY(put_matrix(writer, i, matrices[i].matrix, memory, &mine));
+    CLVI_TRY(clvi_vote(writer->grid, mine));
+done:
+    clvi_free(memory);
     return status;
 }
 
 clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
                                 const clv_named matrices[], const char *json)
 {
-    clv_status status;
-    writer w = {grid, path, json ? json : "{}", count, matrices, .lock.fd = -1};
+    clv_status status, mine;
+    clv_checkpoint_writer *w = NULL;
+    clv_checkpoint_entry *entries = NULL;
     if (!grid) return clvi_fail(CLV_EARG, "expected a grid, found NULL");
-    bool root = clv_grid_rank(grid) == 0;
-    CLVI_TRY(agree_on_arguments(&w));
-    CLVI_TRY(begin(&w));
-    CLVI_TRY(clv_grid_agree(grid, run(&w, write_blocks)));
-    CLVI_TRY(clv_grid_agree(grid, run(&w, write_sums)));
-    CLVI_TRY(clv_grid_agree(grid, root ? finish(&w) : CLV_OK));
+    mine = clvi_writer_entries(grid, count, matrices, &entries);
+    CLVI_TRY(clvi_writer_begin(grid, path, count, entries, json, mine, &w));
+    CLVI_TRY(clvi_writer_put_all(w, count, matrices));
+    status = clv_checkpoint_commit(&w, CLV_OK);
 done:
-    if (status != CLV_OK && w.lock.fd >= 0) unlink(w.temporary); /* only what is this writer's */
-    clvi_file_close(&w.lock);
-    clvi_free(w.table);
-    clvi_free(w.temporary);
+    clvi_writer_end(&w, status);
+    clvi_free(entries);
     return status;
 }

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Bytes of one write. A file system holds the file's lock for all of a call, and processes that
@@ -23,13 +24,22 @@ static clv_status failed(const char *path, const char *verb)
                      strerror(errno));
 }
 
+/* open, for as long as it is interrupted. */
+static int opened(const char *path, int flags)
+{
+    int fd;
+    do fd = open(path, flags | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 clv_status clvi_file_open(const char *path, bool writable, clvi_file *file)
 {
     struct stat info;
     clv_status status = CLV_OK;
     *file = (clvi_file){.fd = -1, .path = path};
     /* O_NONBLOCK: a pipe that nobody writes to must not hang the open. */
-    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    int fd = opened(path, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
         status = failed(path, "open");
         goto done;
@@ -64,7 +74,7 @@ static lock_result take_lock(int fd, const char *path)
 
 void clvi_file_remove_abandoned(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    int fd = opened(path, O_RDWR | O_NONBLOCK);
     if (fd < 0) return;
     if (take_lock(fd, path) == HELD) unlink(path);
     close(fd);
@@ -76,7 +86,7 @@ clv_status clvi_file_create_locked(const char *path, clvi_file *file)
 {
     *file = (clvi_file){.fd = -1, .path = path};
     for (int tries = 0; tries < 3; tries++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        int fd = opened(path, O_RDWR | O_CREAT | O_EXCL);
         if (fd < 0 && errno != EEXIST) return failed(path, "create");
         if (fd < 0) {
             clvi_file_remove_abandoned(path);
@@ -100,8 +110,9 @@ void clvi_temporary_suffix(char suffix[CLVI_SUFFIX])
 clv_status clvi_file_close(clvi_file *file)
 {
     int fd = file->fd;
-    file->fd = -1;
-    return fd < 0 || close(fd) == 0 ? CLV_OK : failed(file->path, "finish writing");
+    file->fd = -1; /* an interrupted close has closed it all the same */
+    return fd < 0 || close(fd) == 0 || errno == EINTR ? CLV_OK
+                                                      : failed(file->path, "finish writing");
 }
 
 clv_status clvi_file_read(const clvi_file *file, void *data, size_t bytes, int64_t offset)
@@ -132,17 +143,46 @@ clv_status clvi_file_write(const clvi_file *file, const void *data, size_t bytes
     return CLV_OK;
 }
 
+/* fsync, for as long as it is interrupted. */
+static bool synced(int fd)
+{
+    int code;
+    do code = fsync(fd);
+    while (code != 0 && errno == EINTR);
+    return code == 0;
+}
+
 clv_status clvi_file_sync(const clvi_file *file)
 {
-    return fsync(file->fd) == 0 ? CLV_OK : failed(file->path, "sync");
+    return synced(file->fd) ? CLV_OK : failed(file->path, "sync");
+}
+
+/* What the file lacks of so many bytes must be free. Some file systems do not say. */
+static clv_status check_room(const clvi_file *file, int64_t bytes)
+{
+    struct statvfs room;
+    struct stat info;
+    if (fstatvfs(file->fd, &room) != 0 || room.f_blocks == 0 || fstat(file->fd, &info) != 0)
+        return CLV_OK;
+    int64_t lacking = bytes - (int64_t)info.st_blocks * 512;
+    double there = (double)room.f_bavail * (double)room.f_frsize;
+    if ((double)lacking <= there) return CLV_OK;
+    return clvi_fail(CLV_EIO, "%s: expected %lld bytes free on its file system, found %.0f",
+                     file->path, (long long)lacking, there);
 }
 
 clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes)
 {
-    errno = posix_fallocate(file->fd, 0, bytes);
-    if (errno == 0) return CLV_OK;
-    return clvi_fail(CLV_EIO, "%s: cannot reserve %lld bytes: %s", file->path, (long long)bytes,
-                     strerror(errno));
+    clv_status status;
+    int code;
+    CLVI_TRY(check_room(file, bytes));
+    do code = fallocate(file->fd, 0, 0, bytes);
+    while (code != 0 && errno == EINTR);
+    if (code != 0 && errno == EOPNOTSUPP) code = ftruncate(file->fd, bytes);
+    CLVI_CHECK(code == 0, CLV_EIO, "%s: cannot reserve %lld bytes: %s", file->path,
+               (long long)bytes, strerror(errno));
+done:
+    return status;
 }
 
 /* The length of "DIR/" in path; 0 without one. */
@@ -158,8 +198,8 @@ clv_status clvi_file_sync_folder(const char *path)
     int length = folder_length(path), fd = -1;
     char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
     CLVI_CHECK(folder, CLV_ENOMEM, "%s: name of its folder", path);
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) status = failed(folder, "sync");
+    fd = opened(folder, O_RDONLY | O_DIRECTORY);
+    if (fd < 0 || !synced(fd)) status = failed(folder, "sync");
     if (fd >= 0) close(fd);
 done:
     clvi_free(folder);
@@ -168,7 +208,10 @@ done:
 
 clv_status clvi_file_rename(const char *from, const char *to)
 {
-    if (rename(from, to) != 0)
+    int code;
+    do code = rename(from, to);
+    while (code != 0 && errno == EINTR);
+    if (code != 0)
         return clvi_fail(CLV_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
     return clvi_file_sync_folder(to);
 }

@@ -31,8 +31,7 @@ static int64_t step_of(const char *name)
     return strcmp(step_name(step, again), name) == 0 ? step : -1;
 }
 
-/* In new memory; NULL if there is none. */
-static char *step_path(const char *dir, int64_t step)
+char *clvi_step_path(const char *dir, int64_t step)
 {
     char name[STEP_NAME];
     return clvi_format("%s/%s", dir, step_name(step, name));
@@ -106,8 +105,7 @@ static void remove_if_abandoned(void *dir, const char *name)
     clvi_free(path);
 }
 
-/* Rank 0, before: what crashes left goes first, its room may be needed. */
-static clv_status prepare(const char *dir)
+clv_status clvi_folder_prepare(const char *dir)
 {
     clv_status status;
     CLVI_TRY(make_folder(dir));
@@ -116,7 +114,7 @@ done:
     return status;
 }
 
-static clv_status point_latest(const char *dir, int64_t step)
+clv_status clvi_folder_point(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
     char name[STEP_NAME], suffix[CLVI_SUFFIX];
@@ -142,7 +140,7 @@ done:
 static clv_status remove_step(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
-    char *path = step_path(dir, step);
+    char *path = clvi_step_path(dir, step);
     CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a file", dir);
     CLVI_CHECK(unlink(path) == 0 || errno == ENOENT, CLV_EIO, "%s: cannot remove: %s", path,
                strerror(errno));
@@ -152,51 +150,19 @@ done:
 }
 
 /* Greater steps than the one just written are of a run that was abandoned, and go; so do all but
- * the `keep` greatest of the others, which are those committed last. */
-static clv_status prune(const char *dir, int64_t written, int keep)
+ * the `keep` greatest of the others, which are those committed last, and those that every divides.
+ */
+clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every)
 {
     clv_status status;
-    int kept = 0;
+    int newest = 0;
     for (int64_t step = INT64_MAX;;) {
         CLVI_TRY(step_below(dir, step, &step));
         if (step < 0) break;
-        if (step > written || ++kept > keep) CLVI_TRY(remove_step(dir, step));
+        bool stays = step <= written && (newest++ < keep || (every > 0 && step % every == 0));
+        if (!stays) CLVI_TRY(remove_step(dir, step));
     }
 done:
-    return status;
-}
-
-/* Rank 0, after. */
-static clv_status conclude(const char *dir, int64_t step, int keep)
-{
-    clv_status status;
-    CLVI_TRY(point_latest(dir, step));
-    if (keep > 0) CLVI_TRY(prune(dir, step, keep));
-done:
-    return status;
-}
-
-clv_status clv_checkpoint_save_step(clv_grid *grid, const char *dir, int64_t step, int keep,
-                                    int count, const clv_named matrices[], const char *json)
-{
-    clv_status status = CLV_OK;
-    char *path = NULL;
-    if (!grid) return clvi_fail(CLV_EARG, "expected a grid, found NULL");
-    bool root = clv_grid_rank(grid) == 0;
-    if (!dir || !*dir || step < 0 || keep < 0)
-        status = clvi_fail(CLV_EARG,
-                           "expected a folder, step >= 0 and keep >= 0, found \"%s\", %lld, %d",
-                           dir ? dir : "NULL", (long long)step, keep);
-    else if (!(path = step_path(dir, step)))
-        status = clvi_fail(CLV_ENOMEM, "%s: name of a file", dir);
-    else if (root)
-        status = prepare(dir);
-    const int64_t same[] = {step, keep};
-    CLVI_TRY(clvi_grid_same(grid, status, "the step to save,how many to keep", 2, same));
-    CLVI_TRY(clv_checkpoint_write(grid, path, count, matrices, json));
-    CLVI_TRY(clv_grid_agree(grid, root ? conclude(dir, step, keep) : CLV_OK));
-done:
-    clvi_free(path);
     return status;
 }
 
@@ -222,7 +188,7 @@ static clv_status check_step(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
     clvi_table *table = NULL;
-    char *path = step_path(dir, step);
+    char *path = clvi_step_path(dir, step);
     CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a file", dir);
     CLVI_TRY(clvi_table_read(path, true, &table));
 done:
@@ -289,7 +255,7 @@ static clv_status resolve(const char *path, char **file)
     CLVI_CHECK(stat(path, &info) == 0, errno == ENOENT ? CLV_ENOTFOUND : CLV_EIO,
                "%s: expected a checkpoint or a folder of them: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode)) CLVI_TRY(newest_step(path, &step));
-    *file = S_ISDIR(info.st_mode) ? step_path(path, step) : clvi_format("%s", path);
+    *file = S_ISDIR(info.st_mode) ? clvi_step_path(path, step) : clvi_format("%s", path);
     CLVI_CHECK(*file, CLV_ENOMEM, "%s: its name", path);
 done:
     return status;

@@ -7,7 +7,8 @@
  * sets allocated early and never filled because then an element's place is an offset.
  *
  * A write that fails inside HDF5 (1.10.8, disk full) leaves a file that cannot be closed, and
- * crashes the program at its end. So HDF5 only writes where room has been reserved before.
+ * crashes the program at its end. So HDF5 writes in memory alone, and the file's own writes can
+ * fail as they like.
  */
 #include "clvi_h5.h"
 
@@ -98,19 +99,29 @@ static hid_t string_type(size_t bytes)
 typedef struct {
     const char *path;
     hid_t file;
-    hid_t access, creation, links, sets; /* property lists                          */
-    bool measuring;                      /* data sets of no elements: structure only */
+    hid_t access, creation, links, groups, sets; /* property lists                          */
+    bool measuring;                              /* data sets of no elements: structure only */
 } maker;
+
+/* Links of a group stay in its header: what they would move to gets its place when the file is
+ * closed, behind the values, outside of the structure that is one piece. */
+enum { MOST_LINKS = 65535 };
 
 static maker new_maker(const char *path)
 {
     maker make = {.path = path, .file = -1, .access = clvi_h5_access()};
     make.creation = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_userblock(make.creation, CLVI_FRONT);
+    /* Gaps before aligned values stay empty: the structure is one piece. */
+    H5Pset_file_space_strategy(make.creation, H5F_FSPACE_STRATEGY_AGGR, false, 1);
     H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    H5Pset_link_phase_change(make.creation, MOST_LINKS, MOST_LINKS);
     H5Pset_obj_track_times(make.creation, false); /* the same content is the same file */
+    make.groups = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_link_creation_order(make.groups, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    H5Pset_link_phase_change(make.groups, MOST_LINKS, MOST_LINKS);
+    H5Pset_obj_track_times(make.groups, false);
     make.links = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(make.links, true);
     H5Pset_char_encoding(make.links, H5T_CSET_UTF8);
     make.sets = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_layout(make.sets, H5D_CONTIGUOUS);
@@ -124,8 +135,27 @@ static void drop_maker(const maker *make)
 {
     clvi_h5_drop(make->sets);
     clvi_h5_drop(make->links);
+    clvi_h5_drop(make->groups);
     clvi_h5_drop(make->creation);
     clvi_h5_drop(make->access);
+}
+
+/* The groups that name lies in, those that are not there yet. */
+static clv_status make_groups(const maker *make, const char *name)
+{
+    clv_status status = CLV_OK;
+    char *path = clvi_format("%s", name);
+    CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a group", make->path);
+    for (char *end = path; status == CLV_OK && (end = strchr(end, '/')); *end++ = '/') {
+        *end = 0;
+        if (H5Lexists(make->file, path, H5P_DEFAULT) > 0) continue;
+        hid_t group = H5Gcreate2(make->file, path, make->links, make->groups, H5P_DEFAULT);
+        if (group < 0) status = clvi_h5_failed(CLV_EIO, make->path, "make a group");
+        clvi_h5_drop(group);
+    }
+done:
+    clvi_free(path);
+    return status;
 }
 
 /* A data set of room without values; takes type over. */
@@ -133,7 +163,11 @@ static clv_status make_set(const maker *make, const char *name, hid_t type, int 
                            const hsize_t dims[])
 {
     static const hsize_t none[2] = {0, 0};
-    clv_status status = CLV_OK;
+    clv_status status = make_groups(make, name);
+    if (status != CLV_OK) {
+        clvi_h5_drop(type);
+        return status;
+    }
     hid_t space = rank == 0 ? H5Screate(H5S_SCALAR)
                             : H5Screate_simple(rank, make->measuring ? none : dims, NULL);
     hid_t set = H5Dcreate2(make->file, name, type, space, make->links, make->sets, H5P_DEFAULT);
@@ -199,50 +233,45 @@ static clv_status measure(maker *make, int count, const clv_checkpoint_entry ent
     return status;
 }
 
-/* Bytes of a file at most: structure, values, what alignment and HDF5's blocks of small pieces add.
- */
-static int64_t room_for(int64_t structure, int count, const clv_checkpoint_entry entries[],
-                        size_t json_bytes)
-{
-    int64_t room = structure + (int64_t)json_bytes + (64 << 10);
-    for (int i = 0; i < count; i++) {
-        int64_t bytes = bytes_of(&entries[i]);
-        room += bytes + clvi_tiles(bytes) * (int64_t)sizeof(uint64_t) + (8 << 10);
-    }
-    return room;
-}
-
-/* An empty file, closed. HDF5 begins every file with 0 bytes, so room for these few hundred is only
- * known to be there, not reserved. */
-static clv_status make_empty(const maker *make, const clvi_file *file)
+/* The structure around data sets of full size, in an image. */
+static clv_status make_structure(maker *make, int count, const clv_checkpoint_entry entries[],
+                                 size_t json_bytes, clvi_h5_image *image)
 {
     clv_status status;
-    CLVI_TRY(clvi_file_reserve(file, 64 << 10));
-    hid_t id = H5Fcreate(file->path, H5F_ACC_TRUNC, make->creation, make->access);
-    if (id < 0 || H5Fclose(id) < 0)
-        status = clvi_h5_failed(CLV_EIO, file->path, "make an empty file");
-done:
+    hid_t driver = clvi_h5_memory(make->access, image);
+    make->file =
+        driver < 0 ? -1 : H5Fcreate("structure", H5F_ACC_TRUNC, make->creation, make->access);
+    status = make->file < 0 ? clvi_h5_failed(CLV_ENOMEM, make->path, "make a file in memory")
+                            : make_all(make, count, entries, json_bytes);
+    if (make->file >= 0 && H5Fclose(make->file) < 0 && status == CLV_OK)
+        status = clvi_h5_failed(CLV_ENOMEM, make->path, "write the structure");
+    if (driver >= 0) H5FDunregister(driver);
+    if (status == CLV_OK && image->lost)
+        status = clvi_fail(CLV_ENOMEM, "%s: its structure", make->path);
     return status;
 }
 
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes)
 {
+    enum { PAGE = 4096 };
     clv_status status;
     hsize_t structure = 0;
+    clvi_h5_image image = {0};
     clvi_h5_enter();
     maker make = new_maker(file->path);
     CLVI_TRY(measure(&make, count, entries, &structure));
     structure += structure / 8;
-    CLVI_TRY(make_empty(&make, file));
-    CLVI_TRY(clvi_file_reserve(file, room_for((int64_t)structure, count, entries, json_bytes)));
     H5Pset_meta_block_size(make.access, structure); /* in one piece, before all values */
-    make.file = H5Fopen(file->path, H5F_ACC_RDWR, make.access);
-    status = make.file < 0 ? clvi_h5_failed(CLV_EIO, file->path, "open the new file")
-                           : make_all(&make, count, entries, json_bytes);
-    if (make.file >= 0 && H5Fclose(make.file) < 0 && status == CLV_OK)
-        status = clvi_h5_failed(CLV_EIO, file->path, "write the structure");
+    image.room = CLVI_FRONT + (structure / PAGE + 1) * PAGE;
+    image.data = clvi_alloc(image.room);
+    CLVI_CHECK(image.data, CLV_ENOMEM, "%s: %zu bytes of structure", file->path, image.room);
+    CLVI_TRY(make_structure(&make, count, entries, json_bytes, &image));
+    if ((int64_t)image.room > image.bytes) image.room = (size_t)image.bytes;
+    CLVI_TRY(clvi_file_reserve(file, image.bytes));
+    CLVI_TRY(clvi_h5_write_image(&image, file));
 done:
+    clvi_h5_free_image(&image);
     drop_maker(&make);
     clvi_h5_leave();
     return status;
@@ -443,14 +472,16 @@ clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
     clv_status status;
     clvi_h5_enter();
     reader r = {.file = file};
-    hid_t access = clvi_h5_access();
+    clvi_h5_open open = {.file = file};
+    hid_t access = clvi_h5_access(), driver = clvi_h5_file(access, &open);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = file_type((clv_dtype)dtype);
-    r.id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    r.id = driver < 0 ? -1 : H5Fopen(file->path, H5F_ACC_RDONLY, access);
     status = r.id < 0 ? clvi_h5_failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
     clvi_h5_drop(r.id);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) clvi_h5_drop(r.types[dtype]);
     clvi_h5_drop(access);
+    if (driver >= 0) H5FDunregister(driver);
     clvi_h5_leave();
     if (status != CLV_OK) {
         clvi_free(r.table);

@@ -4,6 +4,7 @@ include_HEADERS += io/cleave_io.h
 libcleave_internal_la_SOURCES += \
 	io/clvi_h5.h \
 	io/clvi_io.h \
+	io/clvi_safetensors.h \
 	io/clvi_tokenizer.h \
 	io/clvi_tokens.h \
 	io/block.c \
@@ -15,10 +16,20 @@ libcleave_internal_la_SOURCES += \
 	io/folder.c \
 	io/front.c \
 	io/h5.c \
+	io/h5_file.c \
+	io/h5_memory.c \
+	io/job.c \
 	io/level.c \
 	io/load.c \
 	io/names.c \
 	io/read.c \
+	io/rows.c \
+	io/safetensors.c \
+	io/safetensors_header.c \
+	io/safetensors_plan.c \
+	io/safetensors_writer.c \
+	io/saver.c \
+	io/stream.c \
 	io/table.c \
 	io/tokenizer.c \
 	io/tokenizer_files.c \

@@ -7,7 +7,7 @@ set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${abs_top_builddir:=$(dirname "$here")}" "${MPIEXEC:=mpiexec.mpich}"
-: "${SAVER:=$abs_top_builddir/tests/mpi/saver}" "${CLEAVE:=$abs_top_builddir/cleave}"
+: "${SAVER:=$abs_top_builddir/tests/torture/saver}" "${CLEAVE:=$abs_top_builddir/cleave}"
 
 for python in /usr/bin/python3 python3 ''; do
     [ -z "$python" ] || ! "$python" -c 'import h5py' 2>/dev/null || break
@@ -16,23 +16,24 @@ done
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-$MPIEXEC -n 3 "$SAVER" "$work" 3 || exit 1
+$MPIEXEC -n 3 "$SAVER" "$work" 3 40 || exit 1
 
 "$python" - "$work/step-00000003.h5" <<'END' || exit 1
 import sys, h5py, numpy
 file = h5py.File(sys.argv[1], "r")
 step = 3
-expected = {"weight": ((515, 257), "<f4"), "moment/weight": ((515, 257), "<f8"),
-            "bf16": ((17, 7), "<f4"), "ids": ((127, 1), "<i4"), "none": ((0, 3), "<f4")}
-for name, (shape, dtype) in expected.items():
+expected = {"weight": ((5080, 127), "<f4"), "moment/weight": ((1240, 127), "<f8"),
+            "moment/bias": ((40, 127), "<f8"), "bf16": ((680, 7), "<f4"), "ids": ((5080, 1), "<i4"),
+            "none": ((0, 3), "<f4")}
+for k, (name, (shape, dtype)) in enumerate(expected.items()):
     data = file[name]
     assert data.shape == shape, (name, data.shape, shape)
     assert data.dtype == dtype, (name, data.dtype, dtype)
     index = numpy.arange(numpy.prod(shape, dtype=int)).reshape(shape)
-    assert (data[()] == (7 * index + step) % 251 - 125).all(), (name, data[()])
+    assert (data[()] == (7 * index + 13 * k + step) % 251 - 125).all(), (name, data[()])
     tiles = file["cleave/checksum/" + name]
     assert tiles.shape == (-(-data.id.get_storage_size() // (1 << 20)),), (name, tiles.shape)
-assert file["bf16"].id.get_storage_size() == 2 * 17 * 7
+assert file["bf16"].id.get_storage_size() == 2 * 680 * 7
 names = []
 def visit(name, item):
     if isinstance(item, h5py.Dataset) and not name.startswith("cleave/"):
@@ -45,7 +46,7 @@ END
 
 if command -v h5dump >/dev/null; then
     h5dump -H "$work/step-00000003.h5" >"$work/dump" || exit 1
-    grep -q 'SIMPLE { ( 515, 257 )' "$work/dump" || { cat "$work/dump"; exit 1; }
+    grep -q 'SIMPLE { ( 5080, 127 )' "$work/dump" || { cat "$work/dump"; exit 1; }
 fi
 # Tokens as h5py writes them, read by cleave; then the other way.
 "$python" - "$work" <<'END' || exit 1

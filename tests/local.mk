@@ -15,6 +15,7 @@ unit_tests = \
 	tests/unit/pointwise \
 	tests/unit/random \
 	tests/unit/rotary \
+	tests/unit/safetensors \
 	tests/unit/schedule \
 	tests/unit/skinny \
 	tests/unit/softmax \
@@ -29,6 +30,8 @@ mpi_tests = \
 	tests/mpi/arena \
 	tests/mpi/checkpoint \
 	tests/mpi/checkpoint_faults \
+	tests/mpi/checkpoint_folder \
+	tests/mpi/checkpoint_pieces \
 	tests/mpi/cyclic \
 	tests/mpi/factor \
 	tests/mpi/exchange \
@@ -56,16 +59,20 @@ mpi_tests = \
 	tests/mpi/planner \
 	tests/mpi/reproducible \
 	tests/mpi/reproducible_training \
+	tests/mpi/safetensors \
+	tests/mpi/saver_background \
 	tests/mpi/scalapack \
 	tests/mpi/streamed \
 	tests/mpi/tokens \
 	tests/mpi/train \
 	tests/mpi/volumes
 
+include tests/torture/local.mk
+
 # Shell scripts, on the built command and library.
-sh_tests = \
+sh_tests += \
 	tests/bench.sh \
-	tests/crash.sh \
+	tests/convert.sh \
 	tests/h5py.sh \
 	tests/inspect.sh \
 	tests/library.sh \
@@ -76,12 +83,11 @@ sh_tests = \
 	tests/train_crash.sh
 
 # Not tests: what the scripts run.
-helpers = \
-	tests/mpi/saver \
+helpers += \
 	tests/unit/skinny_speed
 
-check_PROGRAMS += $(unit_tests) $(mpi_tests) $(helpers)
-TESTS += $(unit_tests) $(mpi_tests) $(sh_tests)
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(torture_tests) $(helpers)
+TESTS += $(unit_tests) $(mpi_tests) $(torture_tests) $(sh_tests)
 noinst_HEADERS = \
 	tests/check.h \
 	tests/grids.h \
@@ -90,7 +96,8 @@ noinst_HEADERS = \
 	tests/mpi/scratch.h \
 	tests/reference.h \
 	tests/unit/vectors.h
-EXTRA_DIST += $(sh_tests) tests/command.sh tests/launch.sh tests/run.sh tests/installcheck.sh
+EXTRA_DIST += $(sh_tests) tests/command.sh tests/hf_models.py tests/launch.sh tests/run.sh \
+	tests/installcheck.sh
 
 # Not tests either: minutes of measuring, by hand or by `make scaling`, which leaves tables and JSON
 # lines in the build folder.
@@ -105,11 +112,12 @@ scaling: cleave
 	done
 
 # What a program links follows from its folder.
-check_LTLIBRARIES = tests/libunit.la tests/libmpi.la
+check_LTLIBRARIES = tests/libunit.la tests/libmpi.la tests/libtorture.la
 tests_libunit_la_SOURCES = tests/check.c tests/check_serial.c
 tests_libmpi_la_SOURCES = tests/check.c tests/check_mpi.c tests/mpi/layers_common.c
 tests/unit/%: folder_libs = tests/libunit.la libcleave_internal.la $(parts_libs)
 tests/mpi/%: folder_libs = tests/libmpi.la libcleave_internal.la $(parts_libs)
+tests/torture/%: folder_libs = tests/libtorture.la tests/libmpi.la libcleave_internal.la $(parts_libs)
 examples/%: folder_libs = libcleave.la -no-install
 LDADD = $(folder_libs)
 $(check_PROGRAMS): $(check_LTLIBRARIES) libcleave_internal.la libcleave.la

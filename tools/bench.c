@@ -22,6 +22,8 @@ static const part parts[] = {
      "an all-reduce, all-gather or reduce-scatter, against MPICH"},
     {"linear", "bench linear", bench_linear, "forward and backward of a linear layer"},
     {"skinny", "bench skinny", bench_skinny, "few rows by many weights: the speed of memory"},
+    {"checkpoint", "bench checkpoint", bench_checkpoint,
+     "saving and loading, against plain writing and reading"},
     {"calibrate", "bench calibrate", bench_calibrate, "the machine itself: a profile for plans"},
     {0},
 };

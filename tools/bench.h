@@ -17,6 +17,7 @@ int bench_collective(int argc, char **argv);
 int bench_linear(int argc, char **argv);
 int bench_skinny(int argc, char **argv);
 int bench_calibrate(int argc, char **argv);
+int bench_checkpoint(int argc, char **argv);
 
 /* ---- contender.c: turns, medians, spread ------------------------------------------ */
 

@@ -8,6 +8,7 @@ cleave_SOURCES = \
 	tools/bench.c \
 	tools/bench.h \
 	tools/bench_calibrate.c \
+	tools/bench_checkpoint.c \
 	tools/bench_collective.c \
 	tools/bench_gemm.c \
 	tools/bench_linear.c \
@@ -15,6 +16,11 @@ cleave_SOURCES = \
 	tools/bench_skinny.c \
 	tools/chunks.c \
 	tools/contender.c \
+	tools/convert.c \
+	tools/convert.h \
+	tools/convert_from_hf.c \
+	tools/convert_stream.c \
+	tools/convert_to_hf.c \
 	tools/diff.c \
 	tools/footprint.c \
 	tools/mover.c \
@@ -24,6 +30,9 @@ cleave_SOURCES = \
 	tools/doctor.c \
 	tools/eval.c \
 	tools/generate.c \
+	tools/hf.h \
+	tools/hf_config.c \
+	tools/hf_map.c \
 	tools/inspect.c \
 	tools/main.c \
 	tools/model.c \
@@ -34,6 +43,8 @@ cleave_SOURCES = \
 	tools/room.c \
 	tools/run.c \
 	tools/stats.c \
+	tools/saving.c \
+	tools/saving.h \
 	tools/tokenize.c \
 	tools/train.c \
 	tools/verify.c

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+int cmd_convert(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_train(int argc, char **argv);
@@ -33,6 +34,7 @@ static const subcommand subcommands[] = {
     {"inspect", cmd_inspect, "what is in a checkpoint"},
     {"tokenize", cmd_tokenize, "text files to a file of token ids, and back"},
     {"verify", cmd_verify, "whether every byte of a checkpoint is as it was written"},
+    {"convert", cmd_convert, "a GPT-2 or Llama from Hugging Face's files, or into them"},
     {"bench", cmd_bench, "measure a part against its limit and against ScaLAPACK"},
     {0},
 };

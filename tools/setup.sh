@@ -14,7 +14,11 @@ packages="gcc libc6-dev make autoconf automake libtool pkg-config
 mpich libmpich-dev libblis-openmp-dev libblis4-openmp
 libscalapack-mpich-dev libblas3 liblapack3 liblapack-dev
 libhdf5-mpich-dev hdf5-tools librandom123-dev libjansson-dev libpcre2-dev
-libxxhash-dev python3 python3-h5py"
+libxxhash-dev python3 python3-h5py python3-numpy"
+
+# For a test alone, and large: about 300 MB with what it needs. NO_TORCH=1 leaves it out, and that
+# test (tests/convert.sh) fails.
+[ -n "${NO_TORCH:-}" ] || packages="$packages python3-torch"
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}

@@ -3,7 +3,7 @@
  * train.c: cleave train: from texts or tokens, or from a checkpoint written on any grid, to
  * checkpoints.
  */
-#include "tool.h"
+#include "saving.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +21,8 @@ typedef struct {
     const char *grid, *save, *resume;
     const char *init, *only; /* a checkpoint whose parameters a new run starts from; which */
     option_words data;
-    int64_t save_every, keep, log_every;
-    bool overwrite, reproducible;
+    int64_t save_every, keep, keep_every, log_every;
+    bool overwrite, reproducible, background;
     const option *options;
 } train_args;
 
@@ -39,6 +39,8 @@ typedef struct {
     char *dir;       /* where checkpoints go, or NULL            */
     int initialised; /* parameters from init */
     int lock;        /* on that folder, rank 0's; or -1          */
+    saving saving;
+    progress shown;
 } training;
 
 static const manual about = {
@@ -64,6 +66,12 @@ static const manual about = {
         "With --reproducible every loss and every parameter has the same bits on any grid whose "
         "axes\n"
         "are powers of two, and a --resume goes on in it.\n"
+        "\n"
+        "A save is announced once it is durable, and removes older ones only then. With\n"
+        "--save-background the run goes on after a copy in memory while the file is written; the\n"
+        "default waits, for the copy takes as much memory as the checkpoint. A save that fails is\n"
+        "told, older ones stay, and the run goes on to the next save; exit status 1 if the last\n"
+        "one failed.\n"
         "\n"
         "Axes of --grid: data splits the batch, row and col each weight matrix in two ways, depth\n"
         "stores weights in parts and gathers them for use. Without --grid the ranks that divide\n"
@@ -256,11 +264,7 @@ static clv_status save(training *t)
     if (status == CLV_OK)
         status = clv_training_state(params, clv_trainer_optimizer(t->trainer), &list, &count);
     TRY(clv_grid_agree(t->grid, status));
-    TRY(clv_checkpoint_save_step(t->grid, t->dir, step, (int)t->args->keep, count, list, json));
-    char file[4096];
-    snprintf(file, sizeof file, "%s/step-%08" PRId64 ".h5", t->dir, step);
-    output_json("{s:s, s:I, s:s}", "event", "save", "saved_step", (json_int_t)step, "file", file);
-    output_text("saved %s\n", file);
+    TRY(saving_save(&t->saving, step, count, list, json));
 done:
     free(list);
     free(json);
@@ -276,7 +280,7 @@ static void report(const clv_step_report *step, double tokens, double seconds, p
 }
 
 /* One step, told, and saved where it is due. Collective. */
-static clv_status advance(training *t, progress *p)
+static clv_status advance(training *t)
 {
     clv_status status;
     clv_step_report step;
@@ -284,10 +288,10 @@ static clv_status advance(training *t, progress *p)
     double tokens = (double)t->record.batch * (double)t->record.model.context;
     double started = tool_seconds();
     TRY(clv_trainer_step(t->trainer, &step));
-    report(&step, tokens, tool_seconds() - started, p);
+    report(&step, tokens, tool_seconds() - started, &t->shown);
+    TRY(saving_check(&t->saving));
     if (!t->dir || (step.step != t->record.schedule.steps && (!every || step.step % every)))
         return CLV_OK;
-    progress_end(p);
     TRY(save(t));
 done:
     return status;
@@ -306,9 +310,13 @@ static clv_status run(training *t)
         return CLV_OK;
     }
     announce(t);
-    progress p = progress_start("step", step, steps, every);
-    while (status == CLV_OK && step++ < steps) status = advance(t, &p);
-    progress_end(&p);
+    const clv_saver_options keep = {(int)t->args->keep, t->args->keep_every, t->args->background};
+    t->shown = progress_start("step", step, steps, every);
+    TRY(saving_open(&t->saving, t->grid, t->dir, &keep, &t->shown));
+    while (step++ < steps) TRY(advance(t));
+    TRY(saving_end(&t->saving));
+done:
+    progress_end(&t->shown);
     return status;
 }
 
@@ -317,6 +325,7 @@ static clv_status train(void *args)
     training t = {.args = args, .lock = -1};
     clv_status status = prepare(&t, args);
     if (status == CLV_OK) status = run(&t);
+    saving_close(&t.saving);
     clv_trainer_destroy(&t.trainer);
     clv_gpt_destroy(&t.gpt);
     data_close(&t.data);
@@ -365,6 +374,9 @@ int cmd_train(int argc, char **argv)
         opt_text("save", "DIR", &args.save, NULL, "folder of checkpoints (that of --resume)"),
         opt_int("save-every", "N", &args.save_every, "0", 0, 1e12, "steps; 0: at the end only"),
         opt_int("keep", "N", &args.keep, "0", 0, 1e9, "newest checkpoints that stay; 0: all"),
+        opt_int("keep-every", "N", &args.keep_every, "0", 0, 1e12,
+                "checkpoints of its multiples stay too, whatever --keep says; 0: none"),
+        opt_flag("save-background", &args.background, "go on while a checkpoint is written"),
         opt_flag("overwrite", &args.overwrite, "start anew in a folder that has checkpoints"),
         opt_int("log-every", "N", &args.log_every, "0", 0, 1e12, "steps a line; 0: 30 lines"),
         JSON_OPTION,

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * checkpoint_folder.c: folders of checkpoints: which one is the newest, what stays, what goes, and
+ * who may write.
+ *
+ * RANKS: 1 2 3
+ */
+#include "scratch.h"
+
+#include <fcntl.h>
+
+static clv_matrix *small_matrix(void)
+{
+    clv_spec spec = {.m = 7, .n = 7};
+    clv_matrix *matrix = NULL;
+    CHECK_OK(clv_layout_parse(world, "col|-", &spec.layout));
+    CHECK_OK(clv_matrix_create(world, spec, &matrix));
+    return matrix;
+}
+
+/* One save, by a saver of its own. */
+static clv_status save_to(const char *dir, int64_t step, const clv_saver_options *options)
+{
+    clv_matrix *x = small_matrix();
+    clv_saver *saver = NULL;
+    int64_t saved = -2;
+    clv_status status = clv_saver_create(world, dir, options, &saver);
+    if (status == CLV_OK) {
+        status = clv_saver_save(saver, step, 1, &(clv_named){"x", x}, "{}");
+        if (status == CLV_OK) status = clv_saver_wait(saver, &saved);
+        CHECK_INT(saved, status == CLV_OK ? step : -2);
+    }
+    clv_saver_destroy(&saver);
+    clv_matrix_destroy(&x);
+    return status;
+}
+
+static void save_step(const char *dir, int64_t step, int keep)
+{
+    const clv_saver_options options = {.keep = keep, .background = step % 2};
+    CHECK_OK(save_to(dir, step, &options));
+}
+
+static void expect_newest(const char *dir, const char *name)
+{
+    char *file = NULL;
+    if (CHECK_OK(clv_checkpoint_resolve(world, dir, &file))) {
+        CHECK_STRING(file + strlen(dir) + 1, name);
+        CHECK(access(file, R_OK) == 0);
+    }
+    free(file);
+}
+
+static void put_file(const char *path, const char *text)
+{
+    if (check_rank() == 0) {
+        FILE *file = fopen(path, "w");
+        if (CHECK(file)) fputs(text, file), fclose(file);
+    }
+    CHECK_OK(clv_grid_barrier(world));
+}
+
+static void take_file(const char *path)
+{
+    if (check_rank() == 0) CHECK(unlink(path) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+}
+
+static bool there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static void folders(void)
+{
+    scratch_begin();
+    char *file = NULL;
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s", in_scratch("runs/a"));
+    CHECK_STATUS(clv_checkpoint_resolve(world, dir, &file), CLV_ENOTFOUND);
+    CHECK_STATUS(clv_checkpoint_resolve(world, scratch, &file), CLV_ENOTFOUND);
+    CHECK(!file);
+    for (int64_t step = 0; step < 5; step++) save_step(dir, step * 50, 3);
+    expect_newest(dir, "step-00000200.h5");
+    CHECK(!there(in_scratch("runs/a/step-00000050.h5")));
+    CHECK(there(in_scratch("runs/a/step-00000100.h5")));
+
+    /* A run that went back: what it wrote last is the newest; what it left behind goes. */
+    save_step(dir, 120, 0);
+    expect_newest(dir, "step-00000120.h5");
+    CHECK(there(in_scratch("runs/a/step-00000200.h5")));
+    save_step(dir, 130, 2);
+    expect_newest(dir, "step-00000130.h5");
+    CHECK(there(in_scratch("runs/a/step-00000120.h5")));
+    CHECK(!there(in_scratch("runs/a/step-00000100.h5")));
+    CHECK(!there(in_scratch("runs/a/step-00000150.h5")));
+    CHECK(!there(in_scratch("runs/a/step-00000200.h5")));
+    save_step(dir, 123456789, 0);
+    expect_newest(dir, "step-123456789.h5");
+
+    /* Without latest, or where it points nowhere: the greatest that is complete. */
+    put_file(in_scratch("runs/a/step-999999999.h5"), "not a checkpoint");
+    put_file(in_scratch("runs/a/latest"), "step-00000777.h5\n");
+    expect_newest(dir, "step-123456789.h5");
+    put_file(in_scratch("runs/a/latest"), "../../../etc/passwd\n");
+    expect_newest(dir, "step-123456789.h5");
+    take_file(in_scratch("runs/a/latest"));
+    take_file(in_scratch("runs/a/step-123456789.h5"));
+    expect_newest(dir, "step-00000130.h5");
+    scratch_end();
+}
+
+static void expect_failure(clv_status expected, const char *says)
+{
+    char *file = NULL;
+    CHECK_STATUS(clv_checkpoint_resolve(world, scratch, &file), expected);
+    CHECK(!file && strstr(clv_last_error(), says));
+}
+
+/* A damaged newest one is not passed over in silence, but the way back is named. */
+static void damaged_newest(void)
+{
+    scratch_begin();
+    expect_failure(CLV_ENOTFOUND, "found none");
+    for (int64_t step = 1; step <= 4; step++) save_step(scratch, step, 0);
+    put_file(in_scratch("step-00000003.h5"), "not a checkpoint");
+    if (check_rank() == 0) CHECK(truncate(in_scratch("step-00000004.h5"), 5000) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_ECORRUPT, "step-00000004.h5: ");
+    expect_failure(CLV_ECORRUPT, "older and complete: step-00000002.h5");
+    put_file(in_scratch("step-00000004.h5"), "not a checkpoint");
+    expect_failure(CLV_EFORMAT, "older and complete: step-00000002.h5");
+    put_file(in_scratch("step-00000002.h5"), "");
+    put_file(in_scratch("step-00000001.h5"), "");
+    expect_failure(CLV_EFORMAT, "older: 3, none of them complete");
+    take_file(in_scratch("latest"));
+    expect_failure(CLV_ENOTFOUND, "only incomplete ones");
+    scratch_end();
+}
+
+/* A run from scratch in the folder of an older one that had come further. */
+static void overwritten_run(void)
+{
+    scratch_begin();
+    for (int64_t step = 5; step <= 8; step++) save_step(scratch, step, 2);
+    for (int64_t step = 1; step <= 6; step++) {
+        save_step(scratch, step, 2);
+        for (int64_t other = 1; other <= 8; other++)
+            CHECK(there(in_scratch("step-%08d.h5", (int)other)) ==
+                  (other == step || other == step - 1));
+    }
+    scratch_end();
+}
+
+/* Rank 0 opens a file and takes the lock that its writer would hold. */
+static int lock_file(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = -1;
+    if (check_rank() == 0) {
+        fd = open(path, O_RDWR);
+        CHECK(fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0);
+    }
+    CHECK_OK(clv_grid_barrier(world));
+    return fd;
+}
+
+/* Two writers of one temporary name: a living one's file stays as it is, a dead one's makes way. */
+static void two_writers(void)
+{
+    scratch_begin();
+    char host[256] = "", name[512] = "", byte = 0;
+    gethostname(host, sizeof host - 1);
+    snprintf(name, sizeof name, "%s/.x.h5.tmp-%.32s-%lld", scratch, host, (long long)getpid());
+    CHECK_OK(clv_grid_broadcast(world, 0, name, sizeof name));
+    clv_matrix *x = small_matrix();
+    const clv_named named = {"x", x};
+    put_file(name, "another writer's");
+    int fd = lock_file(name);
+    CHECK_STATUS(clv_checkpoint_write(world, in_scratch("x.h5"), 1, &named, NULL), CLV_EIO);
+    CHECK(strstr(clv_last_error(), name));
+    CHECK(there(name) && !there(in_scratch("x.h5")));
+    if (fd >= 0) CHECK(pread(fd, &byte, 1, 0) == 1 && byte == 'a');
+    CHECK_OK(clv_grid_barrier(world));
+    if (fd >= 0) close(fd);
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_OK(clv_checkpoint_write(world, in_scratch("x.h5"), 1, &named, NULL));
+    CHECK(!there(name) && there(in_scratch("x.h5")));
+    clv_matrix_destroy(&x);
+    scratch_end();
+}
+
+/* What crashes left goes at the next save; nothing else does. */
+static void leftovers(void)
+{
+    scratch_begin();
+    put_file(in_scratch(".step-00000001.h5.tmp-host-1"), "left");
+    put_file(in_scratch(".latest.tmp-node-7.cluster-77"), "left");
+    put_file(in_scratch(".step-00000002.h5.tmp-host-1"), "being written");
+    int fd = lock_file(in_scratch(".step-00000002.h5.tmp-host-1"));
+    put_file(in_scratch(".step-mine"), "stays");
+    put_file(in_scratch("step-1.h5"), "stays");
+    save_step(scratch, 5, 1);
+    CHECK(!there(in_scratch(".step-00000001.h5.tmp-host-1")));
+    CHECK(!there(in_scratch(".latest.tmp-node-7.cluster-77")));
+    CHECK(there(in_scratch(".step-00000002.h5.tmp-host-1")));
+    if (fd >= 0) close(fd);
+    CHECK(there(in_scratch(".step-mine")) && there(in_scratch("step-1.h5")));
+    char *file = NULL;
+    CHECK_OK(clv_checkpoint_resolve(world, in_scratch("step-1.h5"), &file)); /* itself */
+    CHECK_STRING(file, in_scratch("step-1.h5"));
+    free(file);
+    CHECK_STATUS(save_to(scratch, -1, NULL), CLV_EARG);
+    CHECK_STATUS(save_to(in_scratch(".step-mine"), 1, NULL), CLV_EIO);
+    CHECK_STATUS(save_to("", 1, NULL), CLV_EARG);
+    CHECK_STATUS(save_to(scratch, 1, &(clv_saver_options){.keep = -1}), CLV_EARG);
+    if (check_size() > 1) {
+        CHECK_STATUS(save_to(scratch, check_rank() == 0, NULL), CLV_EMISMATCH);
+        CHECK_STATUS(save_to(scratch, 1, &(clv_saver_options){.keep = check_rank()}),
+                     CLV_EMISMATCH);
+    }
+    scratch_end();
+}
+
+/* Multiples stay beside the newest. */
+static void keep_every(void)
+{
+    scratch_begin();
+    for (int background = 0; background < 2; background++) {
+        const clv_saver_options options = {2, 4, background};
+        for (int64_t step = 1; step <= 11; step++) CHECK_OK(save_to(scratch, step, &options));
+        for (int step = 1; step <= 11; step++)
+            CHECK(there(in_scratch("step-%08d.h5", step)) == (step >= 10 || step % 4 == 0));
+    }
+    scratch_end();
+}
+
+const check_case check_cases[] = {
+    {"folders", folders},
+    {"damaged newest", damaged_newest},
+    {"overwritten run", overwritten_run},
+    {"two writers", two_writers},
+    {"leftovers", leftovers},
+    {"keep every", keep_every},
+    {0},
+};

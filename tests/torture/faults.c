@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * faults.c: every call of the system that a save makes fails once, on one rank after the other.
+ *
+ * RANKS: 1 2 4
+ *
+ * The 1st, 2nd, 3rd ... write, sync, rename, open, truncation, reservation or close in the folder
+ * fails with EIO; with ENOSPC, and the disk stays full; is cut short; is interrupted; until a save
+ * needs no more. After a failure every rank has the same status within 5 seconds and a message that
+ * names the rank and the folder, the checkpoint before is as it was, and nothing is left behind: no
+ * file, no descriptor, no memory. Short and interrupted calls are no failures.
+ */
+#include "shim.h"
+#include "torture.h"
+
+#include <clvi_lib.h>
+#include <mpi/scratch.h>
+
+enum { MOST_CALLS = 400 };
+static const double patience = 5; /* seconds */
+
+static torture_model model;
+
+/* Descriptors, the one of this list included. */
+static int open_files(void)
+{
+    return torture_list("/proc/self/fd", "[0-9]*", 0, NULL);
+}
+
+/* Whether every rank has the same status. */
+static void check_everywhere(clv_status status)
+{
+    double low = status, high = status;
+    CHECK_OK(clv_grid_reduce(world, CLV_MIN, 1, &low));
+    CHECK_OK(clv_grid_reduce(world, CLV_MAX, 1, &high));
+    CHECK(low == high);
+}
+
+/* One save with one fault. */
+typedef struct {
+    int rank;
+    shim_fault fault;
+    int64_t nth;
+} trial;
+
+typedef struct {
+    char call[32]; /* that was struck; empty: none */
+    bool vital;
+    clv_status status;
+    double seconds;
+} outcome;
+
+static outcome save_struck(const trial *t, int64_t step)
+{
+    outcome result = {.status = CLV_OK};
+    if (check_rank() == t->rank) shim_arm(scratch, t->nth, t->fault);
+    double begin = MPI_Wtime();
+    result.status = torture_save(&model, scratch, step);
+    result.seconds = MPI_Wtime() - begin;
+    if (check_rank() == t->rank) {
+        const char *call = shim_disarm(&result.vital);
+        snprintf(result.call, sizeof result.call, "%s", call ? call : "");
+    }
+    outcome struck = result;
+    CHECK_OK(clv_grid_broadcast(world, t->rank, &struck, sizeof struck));
+    memcpy(result.call, struck.call, sizeof result.call);
+    result.vital = struck.vital;
+    return result;
+}
+
+static bool check_message(const trial *t)
+{
+    char name[32];
+    snprintf(name, sizeof name, "rank %d", t->rank);
+    bool good = CHECK(strstr(clv_last_error(), name)) & CHECK(strstr(clv_last_error(), scratch));
+    if (!good) printf("    found \"%s\"\n", clv_last_error());
+    return good;
+}
+
+static bool check_status_of(const trial *t, const outcome *result)
+{
+    bool harmless = t->fault == SHIM_SHORT || t->fault == SHIM_EINTR || !*result->call;
+    check_everywhere(result->status);
+    bool good = CHECK(result->seconds < patience);
+    if (harmless) return CHECK_OK(result->status) & good;
+    if (result->vital) good &= CHECK_STATUS(result->status, CLV_EIO);
+    if (result->status != CLV_OK) good &= check_message(t);
+    return good;
+}
+
+/* The newest step: the one just saved if that succeeded, else that or the one before, which is
+ * there in any case. */
+static bool check_folder(clv_status status, int64_t step, int64_t *newest)
+{
+    int64_t before = *newest, found = -1;
+    bool good = CHECK_OK(torture_check_newest(&model, scratch, newest));
+    good &= CHECK(*newest == step || (status != CLV_OK && *newest == before));
+    if (before && status != CLV_OK)
+        good &= CHECK_OK(torture_check(&model, in_scratch("step-%08lld.h5", (long long)before),
+                                       &found)) &&
+                CHECK_INT(found, before);
+    CHECK_OK(clv_grid_barrier(world));
+    return good & CHECK_INT(torture_list(scratch, ".*.tmp-*", 0, NULL), 0);
+}
+
+/* Whether the call that was to be struck was made. */
+static bool try_fault(const trial *t, int64_t step, int64_t *newest)
+{
+    int files = open_files();
+    int64_t live = clvi_alloc_live();
+    outcome result = save_struck(t, step);
+    bool good = check_status_of(t, &result);
+    good &= check_folder(result.status, step, newest);
+    good &= CHECK_INT(open_files(), files) & CHECK_INT(clvi_alloc_live(), live);
+    if (!good)
+        printf("    rank %d of %d: call %lld of rank %d, %s: %s: status %d after %.1f s\n",
+               check_rank(), check_size(), (long long)t->nth, t->rank, result.call,
+               shim_fault_names[t->fault], (int)result.status, result.seconds);
+    return *result.call;
+}
+
+static void fail_every(bool background)
+{
+    int64_t step = 0, newest = 0;
+    scratch_begin();
+    CHECK_OK(torture_create(world, 1, &model));
+    model.background = background;
+    CHECK_OK(torture_save(&model, scratch, ++step)); /* what is made once, is made */
+    CHECK(check_folder(CLV_OK, step, &newest));
+    for (int fault = 0; fault < SHIM_FAULTS; fault++)
+        for (int rank = 0; rank < check_size(); rank++) {
+            trial t = {rank, (shim_fault)fault, 1};
+            while (t.nth < MOST_CALLS && try_fault(&t, ++step, &newest)) t.nth++;
+            CHECK(t.nth > (rank ? 3 : 10) && t.nth < MOST_CALLS);
+        }
+    torture_destroy(&model);
+    scratch_end();
+}
+
+static void every_call(void)
+{
+    fail_every(false);
+}
+
+static void in_the_background(void)
+{
+    fail_every(true);
+}
+
+const check_case check_cases[] = {
+    {"every call", every_call},
+    {"in the background", in_the_background},
+    {0},
+};

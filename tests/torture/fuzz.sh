@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# fuzz.sh: coverage-guided fuzzing of the readers with AddressSanitizer (clang's libFuzzer).
+#
+#     [FUZZ=5] [TARGETS="checkpoint front safetensors"] tests/torture/fuzz.sh
+#
+# Builds tests/torture/fuzz (make tests/torture/fuzz), makes the files it begins with
+# (tests/torture/seeds) and runs each target for FUZZ seconds. What it finds stays in
+# fuzz-findings/ of the build folder, and is run again first the next time: a finding is a file, and
+# FUZZ_TARGET=TARGET tests/torture/fuzz FILE shows it. No clang: skipped.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${abs_top_builddir:=$(dirname "$(dirname "$here")")/build}"
+: "${FUZZ:=5}" "${TARGETS:=checkpoint front safetensors}" "${CLANG:=clang}"
+: "${HWLOC_COMPONENTS:=-pci}"
+export HWLOC_COMPONENTS
+
+command -v "$CLANG" >/dev/null || { echo "skipped: no clang, nothing was fuzzed"; exit 77; }
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+MAKEFLAGS='' make -s -C "$abs_top_builddir" CLANG="$CLANG" tests/torture/fuzz tests/torture/seeds \
+    >"$work/make" 2>&1 || { cat "$work/make"; exit 1; }
+"$abs_top_builddir/tests/torture/seeds" "$work" || exit 1
+
+failed=''
+for target in $TARGETS; do
+    findings=$abs_top_builddir/fuzz-findings/$target
+    seeds=$work/checkpoint leaks=0 # HDF5 1.10.8 loses memory on most damaged files
+    [ "$target" != safetensors ] || { seeds=$work/safetensors leaks=1; }
+    mkdir -p "$findings" "$work/corpus"
+    FUZZ_TARGET=$target ASAN_OPTIONS=detect_leaks=$leaks:allocator_may_return_null=1 \
+        timeout $((FUZZ + 120)) "$abs_top_builddir/tests/torture/fuzz" -max_total_time="$FUZZ" \
+        -timeout=5 -rss_limit_mb=2048 -max_len=131072 -detect_leaks=$leaks -print_final_stats=1 \
+        -artifact_prefix="$findings/" "$work/corpus" "$seeds" "$findings" >"$work/log" 2>&1
+    code=$?
+    rm -rf "$work/corpus"
+    echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") files"
+    [ $code = 0 ] || { failed="$failed $target"; tail -n 40 "$work/log"; }
+done
+[ -z "$failed" ] || { echo "fuzz.sh: findings in$failed"; exit 1; }
+echo "DONE fuzz.sh: $FUZZ s each of $TARGETS"

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * convert.c: cleave convert: models from and to Hugging Face's files. The direction follows from
+ * what the input is.
+ */
+#include "convert.h"
+
+#include "bench.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const manual about = {
+    .name = "convert",
+    .synopsis = "INPUT -o OUTPUT [options]",
+    .about =
+        "Converts a GPT-2 or Llama model between Hugging Face's files and a checkpoint of "
+        "Cleave's.\n"
+        "INPUT is a folder with config.json and model.safetensors (or shards with their index), "
+        "and\n"
+        "OUTPUT becomes a checkpoint; or INPUT is a checkpoint or a folder of them (its newest), "
+        "and\n"
+        "OUTPUT becomes such a folder. There and back, every tensor has the same bits.\n"
+        "\n"
+        "Types stay as they are, but f16 becomes f32, exactly: Cleave has no f16. A model of bf16\n"
+        "takes no more room than before; training and evaluation compute in f32 (f64 where a "
+        "tensor\n"
+        "is f64). A field of config.json that asks for anything that Cleave does not compute is "
+        "an\n"
+        "error that names it; fields that change nothing are kept for the way back. What an\n"
+        "optimizer keeps is left out on the way to Hugging Face.\n"
+        "\n"
+        "The tokenizer (tokenizer.json, vocab.json, merges.txt, ...) is not part of a checkpoint:\n"
+        "keep the folder for cleave's --tokenizer, and copy those files into the folder written.\n"
+        "\n"
+        "Models larger than memory convert: each rank holds two slabs of 32 MiB. Ranks share the\n"
+        "work. A crash leaves no folder or file that looks whole.",
+    .examples = "  cleave convert gpt2 -o gpt2.h5\n"
+                "  mpiexec.mpich -n 4 cleave convert Llama-2-7b-hf -o llama.h5\n"
+                "  cleave convert run -o mine-hf --dtype bf16 --shard-size 2G\n",
+};
+
+/* ---- Complaints ----------------------------------------------------------------------- */
+
+void complain(complaints *list, const char *format, ...)
+{
+    char text[300];
+    size_t used = strlen(list->text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    list->count++;
+    if (used + strlen(text) + 3 < sizeof list->text)
+        sprintf(list->text + used, "%s%s", used ? "; " : "", text);
+    else if (!strstr(list->text, "; ..."))
+        snprintf(list->text + used, sizeof list->text - used, "; ...");
+}
+
+clv_status complaints_status(const complaints *list, clv_status status, const char *file)
+{
+    if (!list->count) return CLV_OK;
+    return tool_fail(status, "%.180s: %d tensor%s not as expected: %s", file, list->count,
+                     list->count == 1 ? " is" : "s are", list->text);
+}
+
+/* ---- Files ------------------------------------------------------------------------------ */
+
+clv_dtype convert_dtype(const convert_args *args, clv_dtype found)
+{
+    static const clv_dtype dtypes[] = {
+        [DTYPE_F32] = CLV_F32, [DTYPE_F64] = CLV_F64, [DTYPE_BF16] = CLV_BF16};
+    return args->dtype == DTYPE_SAME ? found : dtypes[args->dtype];
+}
+
+clv_status convert_check_free(const conversion *c, const char *path)
+{
+    clv_status status = CLV_OK;
+    if (tool.rank == 0 && !c->args->overwrite && access(path, F_OK) == 0) status = CLV_EARG;
+    double found = status;
+    if (clv_grid_reduce(c->grid, CLV_MAX, 1, &found) == CLV_OK && found == 0) return CLV_OK;
+    return tool_fail(CLV_EARG, "-o: expected nothing there, found %s: --overwrite replaces it",
+                     path);
+}
+
+static clv_status write_failed(const char *path)
+{
+    return tool_fail(CLV_EIO, "%s: cannot write: %s", path, strerror(errno));
+}
+
+clv_status convert_write_text(const char *path, const char *text)
+{
+    char temporary[4200];
+    clv_status status = CLV_OK;
+    snprintf(temporary, sizeof temporary, "%s.tmp-%lld", path, (long long)getpid());
+    FILE *file = fopen(temporary, "w");
+    bool written =
+        file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    if (!written) status = write_failed(path);
+    if (file && fclose(file) != 0 && status == CLV_OK) status = write_failed(path);
+    if (status == CLV_OK && rename(temporary, path) != 0) status = write_failed(path);
+    if (file && status != CLV_OK) unlink(temporary);
+    return status;
+}
+
+/* Whether path is a folder of Hugging Face's. */
+static bool is_hf(const char *path)
+{
+    char file[4096];
+    struct stat info;
+    snprintf(file, sizeof file, "%s/config.json", path);
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) && access(file, F_OK) == 0;
+}
+
+/* ---- The command ------------------------------------------------------------------------- */
+
+static void report(const conversion *c, bool import, double seconds)
+{
+    char parameters[32];
+    int64_t elements = 0;
+    const clv_gpt_config *m = &c->model.config;
+    for (int i = 0; i < c->map->links; i++)
+        elements += c->map->link[i].ours.m * c->map->link[i].ours.n;
+    output_json("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:o}", "input", c->input, "output",
+                c->args->output, "model", hf_name(c->model.kind), "tensors",
+                import ? c->map->links : c->map->tensors, "parameters", (json_int_t)elements,
+                "f16_to_f32", c->halves, "left_out", c->left_out, "seconds",
+                output_number(seconds));
+    output_text("%s of %lld layers, width %lld, %s parameters: %s\n", hf_name(c->model.kind),
+                (long long)m->layers, (long long)m->width, output_count(elements, parameters),
+                c->args->output);
+    if (c->halves) output_text("%d tensors of f16 became f32\n", c->halves);
+    if (c->left_out) output_text("%d tensors left out\n", c->left_out);
+}
+
+static clv_status read_shard_size(convert_args *args)
+{
+    double bytes;
+    if (!bytes_parse(args->shard_text, &bytes) || bytes < 0 || bytes > 1e18)
+        return bench_misuse("--shard-size", "bytes, as 500M or 5G", args->shard_text);
+    args->shard_bytes = (int64_t)bytes;
+    return CLV_OK;
+}
+
+static clv_status convert(void *untyped)
+{
+    clv_status status;
+    conversion c = {.args = untyped};
+    char *file = NULL;
+    double import = 0, started = tool_seconds();
+    TRY(read_shard_size(untyped));
+    TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
+    if (tool.rank == 0) import = is_hf(c.args->input);
+    TRY(clv_grid_reduce(c.grid, CLV_MAX, 1, &import));
+    if (import == 0) TRY(clv_checkpoint_resolve(c.grid, c.args->input, &file));
+    c.input = file ? file : c.args->input;
+    TRY(import > 0 ? convert_from_hf(&c) : convert_to_hf(&c));
+    report(&c, import > 0, tool_seconds() - started);
+done:
+    clv_safetensors_close(&c.theirs);
+    clv_checkpoint_close(&c.ours);
+    hf_map_destroy(&c.map);
+    hf_model_drop(&c.model);
+    free(c.source);
+    free(c.dtype);
+    free(file);
+    clv_grid_destroy(&c.grid);
+    return status;
+}
+
+int cmd_convert(int argc, char **argv)
+{
+    convert_args args = {0};
+    option options[] = {
+        opt_text("", "INPUT", &args.input, REQUIRED, "a folder of Hugging Face's, or a checkpoint"),
+        opt_text("o", "OUTPUT", &args.output, REQUIRED, "a checkpoint, or a folder to write"),
+        opt_choice("dtype", "TYPE", &args.dtype, "same", "same|f32|f64|bf16",
+                   "of what is written, rounded to nearest even"),
+        opt_text("only", "PATTERN", &args.only, NULL,
+                 "tensors of these names of Cleave's: \"block.0.*,!*.bias\""),
+        opt_text("shard-size", "BYTES", &args.shard_text, "5G",
+                 "of a file of Hugging Face's at most; 0: one file"),
+        opt_flag("overwrite", &args.overwrite, "replace what is there"),
+        JSON_OPTION,
+        {0},
+    };
+    return tool_main(&about, options, argc, argv, convert, &args);
+}
