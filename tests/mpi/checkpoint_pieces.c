@@ -92,8 +92,8 @@ static void check_file(const char *path, const int64_t cut[][2])
         named[i] = (clv_named){entries[i].name, matrices[i]};
     }
     if (CHECK_OK(clv_checkpoint_open(world, path, &checkpoint))) {
-        CHECK_OK(clv_checkpoint_verify(checkpoint, NULL, NULL));
-        CHECK_OK(clv_checkpoint_load(checkpoint, ENTRIES, named));
+        CHECK_OK(clv_checkpoint_verify(checkpoint, NULL));
+        CHECK_OK(clv_checkpoint_load(checkpoint, ENTRIES, named, NULL));
         CHECK_STRING(clv_checkpoint_json(checkpoint), "{\"by\": \"pieces\"}");
         for (int i = 0; i < ENTRIES; i++)
             each_block(i, cut[i][0], cut[i][1], count_wrong, matrices);
