@@ -68,8 +68,8 @@ static void expect_newest(int64_t step)
     if (!CHECK_OK(clv_checkpoint_resolve(world, in_scratch("run"), &file))) return;
     CHECK_STRING(file, in_scratch("run/step-%08d.h5", (int)step));
     if (CHECK_OK(clv_checkpoint_open(world, file, &checkpoint))) {
-        CHECK_OK(clv_checkpoint_verify(checkpoint, NULL, NULL));
-        CHECK_OK(clv_checkpoint_load(checkpoint, MATRICES, named));
+        CHECK_OK(clv_checkpoint_verify(checkpoint, NULL));
+        CHECK_OK(clv_checkpoint_load(checkpoint, MATRICES, named, NULL));
         for (int i = 0; i < MATRICES; i++)
             CHECK_INT(wrong_bits(named[i].matrix, (uint64_t)(10 * step + i)), 0);
     }
