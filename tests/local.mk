@@ -70,7 +70,7 @@ mpi_tests = \
 include tests/torture/local.mk
 
 # Shell scripts, on the built command and library.
-sh_tests += \
+sh_tests = \
 	tests/bench.sh \
 	tests/convert.sh \
 	tests/h5py.sh \
@@ -80,7 +80,8 @@ sh_tests += \
 	tests/nodes.sh \
 	tests/tokenizer.sh \
 	tests/tool.sh \
-	tests/train_crash.sh
+	tests/train_crash.sh \
+	$(torture_scripts)
 
 # Not tests: what the scripts run.
 helpers += \

@@ -6,8 +6,11 @@ torture_tests = \
 	tests/torture/faults \
 	tests/torture/mutate
 
-torture_scripts = full fuzz kills pairs
-sh_tests = $(torture_scripts:%=tests/torture/%.sh)
+torture_scripts = \
+	tests/torture/full.sh \
+	tests/torture/fuzz.sh \
+	tests/torture/kills.sh \
+	tests/torture/pairs.sh
 
 # What the scripts run.
 helpers = \
@@ -36,6 +39,6 @@ torture: $(check_PROGRAMS) cleave
 	$(AM_TESTS_ENVIRONMENT) \
 	export PAIRS=all FUZZ=$(FUZZ) KILLS=$(KILLS) LIMIT=0 MUTATIONS=$(MUTATIONS) SIZES=100 \
 		MPIEXEC_TIMEOUT=86400; \
-	for test in $(torture_tests) $(torture_scripts:%=$(srcdir)/tests/torture/%.sh); do \
+	for test in $(torture_tests) $(torture_scripts:%=$(srcdir)/%); do \
 		$(SHELL) $(srcdir)/tests/launch.sh $$test || exit 1; \
 	done
