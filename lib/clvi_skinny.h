@@ -36,12 +36,12 @@ const clvi_skinny_streams *clvi_skinny_streams_for(clv_dtype stored);
 
 /* ---- skinny_kernel.c: B as it comes from memory --------------------------- */
 
-/* c[i*ldc + j] += a[i*lda + l] op(B)[l, j] for i < m, j < n, in ascending l < k, every step one
- * fused multiply-add. op(B)[l, j] is B[l*ldb + j], or B[j*ldb + l] where trans is true. a and c are
- * of dtype; stored is that of B. */
-void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, int64_t m, int64_t k,
-                        int64_t n, const void *a, int64_t lda, const void *B, int64_t ldb, void *c,
-                        int64_t ldc);
+/* c[i*ldc + j] += a[i*lda + l] op(B)[l, j] for i < m, j < n, l < k, every step one fused
+ * multiply-add; in ascending l where `ordered` or trans. op(B)[l, j] is B[l*ldb + j], or B[j*ldb +
+ * l] where trans is true. a and c are of dtype; stored is that of B. */
+void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, bool ordered, int64_t m,
+                        int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
+                        int64_t ldb, void *c, int64_t ldc);
 
 /* y[l*ldy + j] := x[j*ldx + l] for l < m, j < n; x is of type stored, y of dtype. */
 void clvi_skinny_transpose(clv_dtype dtype, clv_dtype stored, int64_t m, int64_t n, const void *x,

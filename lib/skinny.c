@@ -159,8 +159,8 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
                 clvi_skinny_streams_for(p->B.dtype)
                     ->dots(p->m, cut - l, j.end - j.begin, x, lda, b, tile->ld, to, w->ld);
             else
-                clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->m, cut - l, j.end - j.begin,
-                                   x, lda, b, tile->ld, to, w->ld);
+                clvi_skinny_update(p->dtype, p->B.dtype, p->B.trans, p->nleaves > 0, p->m, cut - l,
+                                   j.end - j.begin, x, lda, b, tile->ld, to, w->ld);
         }
     }
 }

@@ -126,16 +126,16 @@ CLVI_INLINE float widened(uint16_t x)
     (stored == CLV_BF16 ? (f##_bf16(__VA_ARGS__)) \
                         : (stored == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__)))
 
-void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, int64_t m, int64_t k,
-                        int64_t n, const void *a, int64_t lda, const void *B, int64_t ldb, void *c,
-                        int64_t ldc)
+void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, bool ordered, int64_t m,
+                        int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
+                        int64_t ldb, void *c, int64_t ldc)
 {
     assert(stored == dtype || (stored == CLV_BF16 && dtype == CLV_F32));
     (void)dtype;
     if (trans)
         BY_TYPE(columns, m, k, n, a, lda, B, ldb, c, ldc);
     else
-        BY_TYPE(rows, m, k, n, a, lda, B, ldb, c, ldc);
+        BY_TYPE(rows, ordered, m, k, n, a, lda, B, ldb, c, ldc);
 }
 
 void clvi_skinny_transpose(clv_dtype dtype, clv_dtype stored, int64_t m, int64_t n, const void *x,

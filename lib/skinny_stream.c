@@ -15,8 +15,10 @@ enum {
     LINE = 64,   /* bytes of a line of the caches                              */
     ROWS = 4,    /* of A whose sums with COLUMNS of op(B) stay in registers    */
     COLUMNS = 3, /* of op(B), where those are rows in memory: as many streams  */
-    NEAR = 512,  /* elements of such a stream before the next rows of A        */
-    AHEAD = 6    /* lines                                                      */
+    FEW = 2,     /* rows of A whose sums with MOST_COLUMNS do                  */
+    MOST_COLUMNS = 4,
+    NEAR = 512, /* elements of such a stream before the next rows of A         */
+    AHEAD = 6   /* lines                                                       */
 };
 
 #define PASTE_(x, y) x##y

@@ -35,15 +35,18 @@ typedef float lanes __attribute__((vector_size(32)));
 
 static double sink;
 
-/* Every element once, in order. */
+/* Every element once, in as many streams as a core needs to have enough lines under way. */
 __attribute__((target_clones("arch=x86-64-v3", "default"))) static float sum_of(int64_t n,
                                                                                 const float *x)
 {
-    lanes sums[8] = {0};
+    enum { STREAMS = 4, STEP = 8 };
+    lanes sums[STEP] = {0};
     const lanes *v = (const lanes *)x;
-    for (int64_t i = 0; i + 8 <= n / 8; i += 8)
-        for (int l = 0; l < 8; l++) sums[l] += v[i + l];
-    for (int l = 1; l < 8; l++) sums[0] += sums[l];
+    int64_t stream = n / 8 / STREAMS / STEP * STEP;
+    for (int64_t i = 0; i < stream; i += STEP)
+        for (int s = 0; s < STREAMS; s++)
+            for (int l = 0; l < STEP; l++) sums[l] += v[s * stream + i + l];
+    for (int l = 1; l < STEP; l++) sums[0] += sums[l];
     return sums[0][0] + sums[0][7];
 }
 
