@@ -20,13 +20,15 @@ clvi_skinny_panel *clvi_skinny_panel_kernel(clv_dtype dtype);
 
 /* ---- skinny_stream.c: B while it arrives from memory ---------------------- */
 
-enum { CLVI_SKINNY_DEPTH = 4 }; /* rows of B at a time */
+/* Rows of B at a time: all that registers hold, or fewer; or one. */
+enum { CLVI_SKINNY_DEPTH = 6, CLVI_SKINNY_SHALLOW = 4 };
 
 typedef struct {
     /* c[m,n] += a[m,depth] b[depth,n] in ascending order, every step one fused multiply-add; depth
-     * is CLVI_SKINNY_DEPTH or 1, rows of a are CLVI_SKINNY_DEPTH apart. */
+     * is CLVI_SKINNY_DEPTH, CLVI_SKINNY_SHALLOW or 1, rows of a are CLVI_SKINNY_DEPTH apart. What
+     * lies `next` elements behind b is fetched on the way. */
     void (*rows)(int depth, int64_t m, int64_t n, const void *a, const void *b, int64_t ldb,
-                 void *c, int64_t ldc);
+                 int64_t next, void *c, int64_t ldc);
     /* c[m,n] += a[m,k] B[n,k]^T, in an order that depends on the processor. */
     void (*dots)(int64_t m, int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
                  int64_t ldb, void *c, int64_t ldc);

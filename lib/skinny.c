@@ -103,13 +103,15 @@ static int64_t odd_lines(int64_t elements)
     return (elements + LINE - 1) / LINE * LINE | LINE;
 }
 
-/* The order of a sum of vectors along k is free, so its chunks are as long as there is room. */
+/* Where the order is free, rows of B come in whole groups, and vectors along k are as long as there
+ * is room. */
 static void choose_chunk(worker *w)
 {
     const clvi_product_args *p = w->args;
     int64_t room = ROOM / (p->m * (int64_t)w->size) / LINE * LINE - LINE;
     w->dots = p->B.trans && p->nleaves == 0;
-    w->chunk = !w->dots ? CHUNK : room < p->k ? room : p->k;
+    w->chunk = p->nleaves > 0 ? CHUNK : CHUNK / CLVI_SKINNY_DEPTH * CLVI_SKINNY_DEPTH;
+    if (w->dots) w->chunk = room < p->k ? room : p->k;
 }
 
 /* One row of op(A) is used where it lies, several are gathered: at once if there is room. */

@@ -11,7 +11,9 @@
 enum {
     PANEL = CLVI_SKINNY_PANEL,
     DEPTH = CLVI_SKINNY_DEPTH,
-    DEEP = 32 /* rows of a panel */
+    SHALLOW = CLVI_SKINNY_SHALLOW,
+    DEEP = 32,  /* rows of a panel                                */
+    AHEAD = 384 /* bytes of a stream of rows that are on their way */
 };
 
 /* ---- Tiles transposed in registers --------------------------------------- */
