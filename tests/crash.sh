@@ -19,7 +19,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 : "${abs_top_builddir:=$(dirname "$here")}" "${MPIEXEC:=mpiexec.mpich}" "${KILLS:=50}" "${LIMIT:=90}"
 : "${SAVER:=$abs_top_builddir/tests/mpi/saver}"
-: "${RUN:=\$MPIEXEC -n 2 \$SAVER \$dir 1000000}" "${NEWEST:=\$SAVER \$dir}"
+: "${RUN:=\$MPIEXEC -n 2 \$SAVER \$dir 1000000 \$way}" "${NEWEST:=\$SAVER \$dir}"
 export MPIEXEC SAVER
 
 [ ! -w /dev/shm ] || : "${TMPDIR:=/dev/shm}" # syncing memory takes no time
@@ -67,6 +67,9 @@ while [ $count -lt "$KILLS" ]; do
     [ $count -lt 10 ] || [ "$(date +%s)" -lt $end ] || break
     count=$((count + 1))
     : >"$log"
+    way= # every second run saves in the background
+    [ $((count % 2)) = 0 ] || way=background
+    export way
     sh -c "exec $RUN" >"$log" 2>&1 &
     run=$!
     await "[ -s $log ]" || fail "the run said nothing in 10 s"

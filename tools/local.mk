@@ -15,10 +15,12 @@ cleave_SOURCES = \
 	tools/bench_move.c \
 	tools/bench_skinny.c \
 	tools/contender.c \
+	tools/folder.c \
 	tools/footprint.c \
 	tools/products.c \
 	tools/reading.c \
 	tools/doctor.c \
+	tools/doctor.h \
 	tools/eval.c \
 	tools/generate.c \
 	tools/inspect.c \
