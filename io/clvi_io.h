@@ -194,29 +194,55 @@ void clvi_crew_destroy(clvi_crew **crew);
  * this process's own: it goes on to serve its neighbours. */
 clv_status clvi_crew_read(clvi_crew *crew, clv_spec spec, const clvi_target *mine);
 
-/* ---- stream.c: blocks become bytes of the file ------------------------------------ */
+/* ---- job.c: file work in a thread of its own ------------------------------------------ */
 
 typedef struct {
+    clv_status (*work)(void *context);
+    void *context;
+    pthread_t thread;
+    bool active, threaded, done;
+    clv_status status;
+    char message[2048];
+} clvi_job;
+
+/* Begins work, which must not call MPI; job stays where it is until its end. Local. */
+void clvi_job_start(clvi_job *job, clv_status (*work)(void *context), void *context);
+bool clvi_job_done(const clvi_job *job);
+/* Waits for it; its status, with its message. CLV_OK where none was begun. Local. */
+clv_status clvi_job_end(clvi_job *job);
+void clvi_job_drop(clvi_job *job); /* the same, and nothing is told */
+
+/* ---- stream.c: blocks become bytes of the file ------------------------------------ */
+
+enum { CLVI_WRITES = 2 }; /* at a time */
+
+typedef struct clvi_stream clvi_stream;
+typedef struct {
+    clvi_job job;
+    clvi_stream *stream;
+    const char *data;
+    size_t bytes;
+    int64_t offset;
+} clvi_write;
+
+struct clvi_stream {
     clvi_file file;
-    int direct;        /* the same file past the page cache; -1: not there           */
-    clvi_table *table; /* borrowed; its sums become those of the tiles written whole */
-    char *memory, *stage;
-    int64_t entry, begin, end; /* what the buffer holds: bytes of an entry */
-} clvi_stream;
+    int direct;        /* the same file past the page cache; -1: not there             */
+    bool refused;      /* it takes no writes                                           */
+    clvi_table *table; /* borrowed; its sums become those of the tiles written whole   */
+    char *memory, *buffers;
+    int buffer, turn;          /* the one that is filled; the write that is next  */
+    int64_t entry, begin, end; /* what the buffer holds: bytes of an entry        */
+    clvi_write writes[CLVI_WRITES];
+};
 
 /* All in this section are Local. path is borrowed. */
 clv_status clvi_stream_open(const char *path, clvi_table *table, clvi_stream *stream);
+/* Failures of writes may come with a later call. */
 clv_status clvi_stream_put(clvi_stream *stream, int64_t i, clv_block block);
 /* Writes what is left and the checksums of the tiles that were written whole; not synced. */
 clv_status clvi_stream_close(clvi_stream *stream);
 void clvi_stream_drop(clvi_stream *stream); /* gives up */
-/* Where in memory (of CLVI_FRONT bytes more than needed) bytes that belong at `offset` of a file
- * lie on a page as they will there: then they are written from where they are. */
-static inline char *clvi_as_in_file(char *memory, int64_t offset)
-{
-    return memory + (uintptr_t)(offset - (int64_t)(uintptr_t)memory) % CLVI_FRONT;
-}
-
 /* ---- rows.c: a matrix as rows of the file ------------------------------------------- */
 
 /* The rows of a matrix divided over all processes, whatever its layout: each has one piece of the
@@ -262,9 +288,6 @@ enum { CLVI_STAGES = 3 };
 extern const clvi_stage clvi_writer_stages[CLVI_STAGES];
 /* Ends it, after a failure by removing the temporary file. Local. */
 void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status);
-/* Where byte 0 of entry i stands in the file. Local. */
-int64_t clvi_writer_offset(const clv_checkpoint_writer *writer, int i);
-
 /* ---- folder.c: steps by name, "latest" ---------------------------------------------- */
 
 /* All in this section are Local, and the caller sees to it that one process alone calls them. */
@@ -276,23 +299,6 @@ clv_status clvi_folder_prepare(const char *dir);
 clv_status clvi_folder_point(const char *dir, int64_t step);
 /* Removes what does not stay once step `written` is durable (clv_saver_options). */
 clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every);
-
-/* ---- job.c: file work in a thread of its own ------------------------------------------ */
-
-typedef struct {
-    clv_status (*work)(void *context);
-    void *context;
-    pthread_t thread;
-    bool active, threaded, done;
-    clv_status status;
-    char message[2048];
-} clvi_job;
-
-/* Begins work, which must not call MPI; job stays where it is until its end. Local. */
-void clvi_job_start(clvi_job *job, clv_status (*work)(void *context), void *context);
-bool clvi_job_done(const clvi_job *job);
-/* Waits for it; its status, with its message. CLV_OK where none was begun. Local. */
-clv_status clvi_job_end(clvi_job *job);
 
 /* ---- checkpoint.c ------------------------------------------------------------------ */
 

@@ -256,11 +256,6 @@ done:
     return status;
 }
 
-int64_t clvi_writer_offset(const clv_checkpoint_writer *writer, int i)
-{
-    return clvi_table_entries(writer->table)[writer->places[i]].offset;
-}
-
 /* ---- Stages -------------------------------------------------------------------------------- */
 
 static clv_status settle(clv_checkpoint_writer *w)
@@ -400,9 +395,8 @@ done:
     return status;
 }
 
-/* Memory for the largest panel of this process; a page more, to align it as its place in the file.
- */
-static clv_status allocate_panel(int count, const clv_named matrices[], char **memory)
+/* Memory for the largest panel that comes to this process. */
+static clv_status allocate_panel(int count, const clv_named matrices[], void **memory)
 {
     int64_t most = 0;
     for (int i = 0; i < count; i++) {
@@ -410,21 +404,19 @@ static clv_status allocate_panel(int count, const clv_named matrices[], char **m
         int64_t bytes = clvi_rows_memory(&rows);
         if (bytes > most) most = bytes;
     }
-    *memory = clvi_alloc((size_t)most + 2 * CLVI_FRONT);
+    *memory = clvi_alloc((size_t)most);
     return *memory ? CLV_OK : clvi_fail(CLV_ENOMEM, "%lld bytes of a panel", (long long)most);
 }
 
 /* *mine: what has failed here so far. */
 static clv_status put_matrix(clv_checkpoint_writer *w, int i, const clv_matrix *matrix,
-                             char *memory, clv_status *mine)
+                             void *memory, clv_status *mine)
 {
     clv_status status = CLV_OK;
     clvi_rows rows = clvi_rows_of(matrix, PANEL);
-    int64_t size = (int64_t)clv_dtype_size(rows.spec.dtype);
     for (int panel = 0; panel < rows.panels; panel++) {
-        clv_block block = clvi_rows_block(&rows, panel);
-        int64_t offset = clvi_writer_offset(w, i) + block.row0 * block.n * size;
-        CLVI_TRY(clvi_rows_take(&rows, panel, clvi_as_in_file(memory, offset), *mine, &block));
+        clv_block block;
+        CLVI_TRY(clvi_rows_take(&rows, panel, memory, *mine, &block));
         *mine = clvi_stream_put(&w->stream, w->places[i], block);
     }
 done:
@@ -434,7 +426,7 @@ done:
 clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count, const clv_named matrices[])
 {
     clv_status status;
-    char *memory = NULL;
+    void *memory = NULL;
     clv_status mine = allocate_panel(count, matrices, &memory);
     for (int i = 0; i < count; i++)
         CLVI_TRY(put_matrix(writer, i, matrices[i].matrix, memory, &mine));

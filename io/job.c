@@ -34,10 +34,15 @@ bool clvi_job_done(const clvi_job *job)
     return __atomic_load_n(&job->done, __ATOMIC_ACQUIRE);
 }
 
+void clvi_job_drop(clvi_job *job)
+{
+    if (job->active && job->threaded) pthread_join(job->thread, NULL);
+    job->active = false;
+}
+
 clv_status clvi_job_end(clvi_job *job)
 {
     if (!job->active) return CLV_OK;
-    if (job->threaded) pthread_join(job->thread, NULL);
-    job->active = false;
+    clvi_job_drop(job);
     return job->status == CLV_OK ? CLV_OK : clvi_fail(job->status, "%s", job->message);
 }

@@ -190,45 +190,47 @@ clv_status clv_saver_wait(clv_saver *saver, int64_t *saved)
 
 /* ---- Saving ------------------------------------------------------------------------------- */
 
-/* Where the copies lie, each on a page as in the file. */
-static void place_copies(clv_saver *s, const clv_named matrices[])
+/* Where the copies lie, one after the other; bytes of all. */
+static size_t place_copies(clv_saver *s, const clv_named matrices[])
 {
-    int64_t at = 0;
-    for (int i = 0; i < s->count; i++) {
-        clvi_rows rows = clvi_rows_of(matrices[i].matrix, 0);
-        copy *c = &s->copies[i];
-        *c = (copy){clvi_rows_block(&rows, 0), rows.spec.dtype};
-        int64_t size = (int64_t)clv_dtype_size(c->dtype);
-        int64_t offset = clvi_writer_offset(s->writer, i) + c->block.row0 * c->block.n * size;
-        char *place = clvi_as_in_file(s->memory + at, offset);
-        c->block.data = place;
-        c->block.ld = c->block.n;
-        at = place - s->memory + c->block.m * c->block.n * size;
-    }
-}
-
-/* Memory for the copies, a little more than the first save needs, is kept. */
-static clv_status reserve(clv_saver *s, const clv_named matrices[])
-{
-    clv_status status = CLV_OK;
-    size_t bytes = CLVI_FRONT;
-    s->copies = clvi_alloc((size_t)s->count * sizeof *s->copies);
-    CLVI_CHECK(s->copies, CLV_ENOMEM, "%s: places of %d copies", s->dir, s->count);
+    size_t at = 0;
     for (int i = 0; i < s->count; i++) {
         clvi_rows rows = clvi_rows_of(matrices[i].matrix, 0);
         clv_block block = clvi_rows_block(&rows, 0);
-        bytes += (size_t)(block.m * block.n) * clv_dtype_size(rows.spec.dtype) + CLVI_FRONT;
+        block.ld = block.n;
+        block.data = s->memory ? s->memory + at : NULL;
+        s->copies[i] = (copy){block, rows.spec.dtype};
+        at += clvi_round_up((size_t)(block.m * block.n) * clv_dtype_size(rows.spec.dtype));
     }
-    if (bytes > s->room) {
-        clvi_free(s->memory);
-        s->room = 0;
-        s->memory = clvi_alloc(bytes);
-        CLVI_CHECK(s->memory, CLV_ENOMEM, "%s: %zu bytes to copy into", s->dir, bytes);
-        s->room = bytes;
-    }
+    return at;
+}
+
+/* Memory for the copies, which is kept. */
+static clv_status reserve(clv_saver *s, const clv_named matrices[])
+{
+    clv_status status = CLV_OK;
+    s->copies = clvi_alloc((size_t)s->count * sizeof *s->copies);
+    CLVI_CHECK(s->copies, CLV_ENOMEM, "%s: places of %d copies", s->dir, s->count);
+    size_t bytes = place_copies(s, matrices);
+    if (s->memory && bytes <= s->room) goto done;
+    clvi_free(s->memory);
+    s->memory = clvi_alloc(bytes);
+    s->room = bytes;
+    CLVI_CHECK(s->memory, CLV_ENOMEM, "%s: %zu bytes to copy into", s->dir, bytes);
     place_copies(s, matrices);
 done:
     return status;
+}
+
+static void copy_rows(clv_dtype dtype, clv_block from, clv_block to)
+{
+    size_t row = (size_t)to.n * clv_dtype_size(dtype);
+    if (from.ld == to.n) {
+        memcpy(to.data, from.data, (size_t)to.m * row);
+        return;
+    }
+    for (int64_t i = 0; i < to.m; i++)
+        memcpy(clvi_at(to, dtype, i, 0), clvi_at(from, dtype, i, 0), row);
 }
 
 /* All rows into memory. Collective. */
@@ -240,9 +242,7 @@ static clv_status take_copies(clv_saver *s, const clv_named matrices[], clv_stat
         clvi_rows rows = clvi_rows_of(matrices[i].matrix, 0);
         clv_block block, to = s->copies[i].block;
         CLVI_TRY(clvi_rows_take(&rows, 0, to.data, mine, &block));
-        if (rows.view)
-            clvi_axpby_rows(s->copies[i].dtype, to.m, to.n, 1, block.data, block.ld, 0, to.data,
-                            to.ld);
+        if (rows.view) copy_rows(s->copies[i].dtype, block, to);
     }
 done:
     return status;
@@ -386,7 +386,7 @@ void clv_saver_destroy(clv_saver **saver)
     if (s->writer) {
         bool committed = s->stage > FINISH;
         __atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
-        clvi_job_end(&s->job);
+        clvi_job_drop(&s->job);
         clv_grid_barrier(s->grid); /* nobody writes any more */
         clvi_writer_end(&s->writer, committed ? CLV_OK : CLV_EIO);
     }

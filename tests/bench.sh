@@ -221,6 +221,20 @@ check "skinny, stored across, on threads" bench 1 skinny -m 1 -k 64 -n 128 --op 
 check "skinny: says what was asked for" grep -q '4 of them (128 KiB, for 100 KiB asked for)' out
 check "skinny: table" grep -Eq '^  blis +[0-9.]+' out
 
+# Saving and loading, by rows and by columns, and nothing stays behind.
+for shards in rows cols; do
+    check "checkpoint $shards" bench 3 checkpoint --bytes 3M --shards $shards --dir . --repeat 3 --json
+    keys "checkpoint $shards" grid shards dir bytes ranks save_fraction load_fraction disk_fraction \
+        stall_copies repeat
+    for who in disk_ write_ save_ read_ load_ copy_ stall_; do ordered "checkpoint $shards" $who; done
+    quotient "checkpoint $shards" save_fraction write_seconds save_seconds
+    quotient "checkpoint $shards" load_fraction read_seconds load_seconds
+    check "checkpoint $shards: nothing stays" [ -z "$(find . -name 'cleave-bench-*')" ]
+done
+check "checkpoint: table" bench 1 checkpoint --bytes 64K --dir . --repeat 1
+check "checkpoint: no folder" refused 1 checkpoint --bytes 64K --dir nowhere
+check "checkpoint: no size" refused 1 checkpoint --bytes many
+
 # The profile: every number that one node can tell, and the file is read back.
 check "calibrate" bench 2 calibrate --repeat 1 --json -o profile
 keys "calibrate" node_latency node_bandwidth memory_bandwidth flops half_m half_n half_k file

@@ -104,7 +104,8 @@ check "inspect: shapes" holds '"shape": \[16, 48\], "dtype": "f32"'
 check "inspect: step" holds '"step": 6'
 good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
-good "doctor" 2 doctor --json
+good "doctor" 2 doctor --dir . --json
+check "doctor: the folder" holds '"check": "commit", "grade": "ok"'
 
 # Tokens: to a file and back, and everywhere that texts are taken.
 good "tokenize" 0 tokenize text text -o text.h5 --separator 10 --json
@@ -175,6 +176,24 @@ kill -9 $long
 wait $long 2>/dev/null
 # shellcheck disable=SC2086
 good "a folder whose run was killed" 2 train --data text --steps 2 $tiny --save busy
+
+# Saves: which stay, in the background too; one that fails costs nothing if a later one succeeds.
+for way in '' --save-background; do
+    good "keep $way" 2 train --data text --steps 6 $tiny --save "kept$way" --save-every 1 --keep 1 \
+        --keep-every 3 $way --json
+    check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
+    check "keep $way: the newest and the multiples stay" \
+        [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
+    mkdir -p "first$way/step-00000002.h5" "last$way/step-00000004.h5"
+    run 2 train --data text --steps 4 $tiny --save "first$way" --save-every 2 $way --json
+    check "a failed save $way: a later one makes up for it" [ $code = 0 ]
+    check "a failed save $way: told" grep -q '^cleave train: .*rank 0: .*step-00000002' err
+    check "a failed save $way: an event" holds '"event": "save_failed", "error": ".*step-00000002'
+    check "a failed save $way: nothing is left" [ -z "$(find "first$way" -name '.*.tmp-*')" ]
+    run 2 train --data text --steps 4 $tiny --save "last$way" --save-every 2 $way --json
+    check "a failed last save $way: exit status 1" [ $code = 1 ]
+    check "a failed last save $way: the older one stays" "$CLEAVE" verify "last$way/step-00000002.h5"
+done
 
 # A run that diverges ends with an error and saves nothing of that.
 wild="--optimizer sgd --lr 1000 --warmup 0 --weight-decay 1000 --clip 0"

@@ -5,10 +5,9 @@
  * Each finding is one line: what was looked at, what was found and, where something can be
  * better, what to do.
  */
-#include "tool.h"
+#include "doctor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -23,25 +22,21 @@ static const manual about = {
     .about =
         "Looks at what Cleave runs on here: MPI and its launcher, ranks and cores, the BLAS that "
         "is\n"
-        "really called and how fast it is, memory, shared memory and file locks; says what to "
-        "fix.\n"
+        "really called and how fast it is, memory, shared memory, and the file system of --dir:\n"
+        "whether checkpoints there survive a crash and can be told from those of a dead run; says\n"
+        "what to fix.\n"
         "Exit status 1 if something does not work; advice alone is status 0. Run it under mpiexec\n"
         "as you run training.",
     .examples = "  mpiexec.mpich -n 2 cleave doctor\n"
-                "  mpiexec.mpich -n 2 cleave doctor --json\n",
+                "  mpiexec.mpich -n 2 cleave doctor --dir /scratch/run --json\n",
 };
-
-typedef enum { GOOD, ADVICE, BROKEN } grade;
 
 static const char *const grade_names[] = {"ok", "advice", "broken"};
 
 static int broken; /* findings of grade BROKEN */
 
-/* One line; fix is NULL where nothing is to be done. */
-static void tell(grade g, const char *what, const char *fix, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void tell(grade g, const char *what, const char *fix, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void tell(grade g, const char *what, const char *fix,
+                                                       const char *format, ...)
 {
     char found[1024];
     va_list arguments;
@@ -202,29 +197,9 @@ static void check_profile(void)
              "CLEAVE_PROFILE=FILE uses it");
 }
 
-/* HDF5 locks the files it opens; some network file systems cannot. */
-static void check_locks(void)
+static clv_status doctor(void *asked)
 {
-    static const char *const fix = "set HDF5_USE_FILE_LOCKING=FALSE, or save to a local folder";
-    char name[] = ".cleave-doctor-XXXXXX", folder[512];
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (!getcwd(folder, sizeof folder)) strcpy(folder, "this folder");
-    int fd = mkstemp(name);
-    if (fd < 0) {
-        tell(ADVICE, "folder", "save checkpoints elsewhere", "%s cannot be written: %s", folder,
-             strerror(errno));
-        return;
-    }
-    bool locked = fcntl(fd, F_SETLK, &lock) == 0;
-    tell(locked ? GOOD : ADVICE, "locks", fix, "%s: %s", folder,
-         locked ? "files can be locked" : strerror(errno));
-    close(fd);
-    unlink(name);
-}
-
-static clv_status doctor(void *unused)
-{
-    (void)unused;
+    const char *dir = *(const char **)asked;
     clv_status status;
     clv_grid *grid = NULL;
     char host[256] = "";
@@ -239,7 +214,7 @@ static clv_status doctor(void *unused)
     TRY(check_speed(grid, CLV_F64, "dgemm"));
     if (tool.rank == 0) {
         check_memory();
-        check_locks();
+        folder_check(dir, tell);
     }
     TRY(clv_grid_agree(grid, broken ? tool_fail(CLV_EUNSUPPORTED, "%d thing%s to fix, named above",
                                                 broken, broken > 1 ? "s" : "")
@@ -251,6 +226,11 @@ done:
 
 int cmd_doctor(int argc, char **argv)
 {
-    option options[] = {JSON_OPTION, {0}};
-    return tool_main(&about, options, argc, argv, doctor, NULL);
+    const char *dir = NULL;
+    option options[] = {
+        opt_text("dir", "DIR", &dir, ".", "a folder for checkpoints"),
+        JSON_OPTION,
+        {0},
+    };
+    return tool_main(&about, options, argc, argv, doctor, &dir);
 }

@@ -22,12 +22,14 @@ cleave_SOURCES = \
 	tools/convert_stream.c \
 	tools/convert_to_hf.c \
 	tools/diff.c \
+	tools/folder.c \
 	tools/footprint.c \
 	tools/mover.c \
 	tools/products.c \
 	tools/reading.c \
 	tools/data.c \
 	tools/doctor.c \
+	tools/doctor.h \
 	tools/eval.c \
 	tools/generate.c \
 	tools/hf.h \
