@@ -290,7 +290,7 @@ refuse "move that does not fit" 1 'matrices do not fit' 2 move -m 1000000000 -n 
 refuse "collective that does not fit" 1 'matrices do not fit' 2 collective --op allreduce --bytes 1T
 refuse "scheme" 2 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
 refuse "set" 2 '--set: expected bytes' 2 skinny --set none
-refuse "no part" 2 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
+refuse "no part" 2 'expected gemm|move|collective|linear|skinny|checkpoint|calibrate, found "train"' 1 train
 refuse "nothing" 2 'found ""' 1
 
 # The words of every part, once; wrong words are exit status 2.

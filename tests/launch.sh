@@ -10,7 +10,7 @@
 # under the launcher. A run passes if it exits with 0 and prints the completion mark, a line that
 # begins with DONE: a rank that leaves early can make mpiexec exit with 0 too. 77 means skipped.
 # Each run has an empty working folder of its own, removed afterwards, and MPIEXEC_TIMEOUT seconds
-# (120 by default).
+# (300 by default).
 #
 # make check calls it as Automake's test driver, with a log and a list of results for each test;
 # each number of ranks counts as one.
@@ -33,7 +33,7 @@ done
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${abs_top_srcdir:=$(dirname "$here")}" "${abs_top_builddir:=$PWD}"
-: "${MPIEXEC:=mpiexec.mpich}" "${MPIEXEC_TIMEOUT:=120}"
+: "${MPIEXEC:=mpiexec.mpich}" "${MPIEXEC_TIMEOUT:=300}"
 : "${TESTMPIRUN:=$MPIEXEC -n}"
 # For the sanitizers: hwloc's pci plugin leaks a little in every rank, and tests ask for more
 # memory than there is.
