@@ -221,6 +221,7 @@ struct clvi_crew {
     int size, place; /* members; which of them I am   */
     int64_t piece;   /* bytes of a slot                */
     char *slots;     /* SLOTS of them, mine            */
+    char *buffer;    /* behind them: what I read alone, while neighbours may still read the slots */
     int64_t turn;    /* steps made, over all data sets */
     int64_t *tiles;  /* of the data set being read, those that any member wants */
 };
@@ -263,9 +264,10 @@ clv_status clvi_crew_create(clv_grid *grid, const clvi_table *table, const clvi_
     *t = (clvi_crew){.grid = grid, .table = table, .file = file, .piece = CLVI_PIECE};
     t->members = clvi_alloc((size_t)clv_grid_size(grid) * sizeof *t->members);
     t->tiles = clvi_alloc((size_t)most_tiles(table) * sizeof *t->tiles);
-    t->slots = clvi_shared_alloc(grid, SLOTS * CLVI_PIECE);
+    t->slots = clvi_shared_alloc(grid, (SLOTS + 1) * CLVI_PIECE);
     CLVI_CHECK(t->members && t->tiles && t->slots, CLV_ENOMEM, "rank %d: %d bytes%s to load",
-               clv_grid_rank(grid), SLOTS * CLVI_PIECE, clvi_shared_what(grid));
+               clv_grid_rank(grid), (SLOTS + 1) * CLVI_PIECE, clvi_shared_what(grid));
+    t->buffer = t->slots + SLOTS * CLVI_PIECE;
     find_members(t);
 done:
     status = clv_grid_agree(grid, status);
@@ -412,7 +414,7 @@ clv_status clvi_crew_read(clvi_crew *crew, clv_spec spec, const clvi_target *min
 {
     int64_t most, count = list_tiles(crew, mine->entry, spec, &most);
     if (!worth_it(crew, mine->entry, count, most))
-        return clvi_read_alone(crew->table, crew->file, mine, crew->slots);
+        return clvi_read_alone(crew->table, crew->file, mine, crew->buffer);
     int64_t tile = least(CLVI_TILE, clvi_entry_bytes(mine->entry));
     reading r = {.crew = crew,
                  .mine = mine,
