@@ -232,8 +232,6 @@ for shards in rows cols; do
     check "checkpoint $shards: nothing stays" [ -z "$(find . -name 'cleave-bench-*')" ]
 done
 check "checkpoint: table" bench 1 checkpoint --bytes 64K --dir . --repeat 1
-check "checkpoint: no folder" refused 1 checkpoint --bytes 64K --dir nowhere
-check "checkpoint: no size" refused 1 checkpoint --bytes many
 
 # The profile: every number that one node can tell, and the file is read back.
 check "calibrate" bench 2 calibrate --repeat 1 --json -o profile
@@ -269,6 +267,8 @@ refuse() {
     check "$what: names --help" [ "$(grep -c '(see cleave bench.* --help)$' err)" = $((expected / 2)) ]
     check "$what: silent stdout" [ ! -s out ]
 }
+refuse "no folder for a checkpoint" 1 'nowhere/cleave-bench-' 1 checkpoint --bytes 64K --dir nowhere
+refuse "a checkpoint of no size" 2 'expected bytes as 1000000' 1 checkpoint --bytes many
 refuse "unknown axis" 2 'expected an axis of the grid or "-", found "depth"' 2 gemm --grid row=2 --layout-a 'depth|-'
 refuse "wrong grid" 2 'expected the number of processes, 2' 2 gemm --grid row=3
 refuse "a grid that is none" 2 'expected NAME=SIZE' 2 linear --grid row
