@@ -64,8 +64,10 @@ static clv_status load(clv_grid *grid)
         printf("%s: %lld x %lld %s\n", e.name, (long long)e.m, (long long)e.n,
                clv_dtype_name(e.dtype));
     }
-    /* Each process reads its own block, checked against the checksums in the file. */
-    TRY(clv_checkpoint_load(checkpoint, 1, &(clv_named){"layer/weight", weight}, NULL));
+    /* Each process reads its own block, checked against the checksums in the file. A load is
+     * strict: without `only`, layer/bias, for which there is no matrix here, would be an error. */
+    clv_load_options options = {.only = "layer/weight"};
+    TRY(clv_checkpoint_load(checkpoint, 1, &(clv_named){"layer/weight", weight}, &options));
     clv_block got = clv_matrix_block(weight), want = clv_matrix_block(expected);
     for (int64_t i = 0; i < got.m; i++)
         CHECK(memcmp((float *)got.data + i * got.ld, (float *)want.data + i * want.ld,
