@@ -266,7 +266,7 @@ refuse "move that does not fit" 'matrices do not fit' 2 move -m 1000000000 -n 10
 refuse "collective that does not fit" 'matrices do not fit' 2 collective --op allreduce --bytes 1T
 refuse "scheme" 'expected a grid of 2 axes, found col=2' 2 linear --layouts 2d
 refuse "set" '--set: expected bytes' 2 skinny --set none
-refuse "no part" 'expected gemm|move|collective|linear|skinny|calibrate, found "train"' 1 train
+refuse "no part" 'expected gemm|move|collective|linear|skinny|checkpoint|calibrate, found "train"' 1 train
 refuse "nothing" 'found ""' 1
 
 # The words of every part, once; wrong words are exit status 2.

@@ -196,15 +196,15 @@ for way in '' --save-background; do
     check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
     check "keep $way: the newest and the multiples stay" \
         [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
-    mkdir -p "first$way/step-00000002.h5" "last$way/step-00000004.h5"
-    run 2 train --data text --steps 4 $tiny --save "first$way" --save-every 2 $way --json
+    mkdir -p "early$way/step-00000002.h5" "late$way/step-00000004.h5"
+    run 2 train --data text --steps 4 $tiny --save "early$way" --save-every 2 $way --json
     check "a failed save $way: a later one makes up for it" [ $code = 0 ]
     check "a failed save $way: told" grep -q '^cleave train: .*rank 0: .*step-00000002' err
     check "a failed save $way: an event" holds '"event": "save_failed", "error": ".*step-00000002'
-    check "a failed save $way: nothing is left" [ -z "$(find "first$way" -name '.*.tmp-*')" ]
-    run 2 train --data text --steps 4 $tiny --save "last$way" --save-every 2 $way --json
+    check "a failed save $way: nothing is left" [ -z "$(find "early$way" -name '.*.tmp-*')" ]
+    run 2 train --data text --steps 4 $tiny --save "late$way" --save-every 2 $way --json
     check "a failed last save $way: exit status 1" [ $code = 1 ]
-    check "a failed last save $way: the older one stays" "$CLEAVE" verify "last$way/step-00000002.h5"
+    check "a failed last save $way: the older one stays" "$CLEAVE" verify "late$way/step-00000002.h5"
 done
 
 # A run that diverges ends with an error and saves nothing of that.
