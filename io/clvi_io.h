@@ -243,6 +243,7 @@ clv_status clvi_stream_put(clvi_stream *stream, int64_t i, clv_block block);
 /* Writes what is left and the checksums of the tiles that were written whole; not synced. */
 clv_status clvi_stream_close(clvi_stream *stream);
 void clvi_stream_drop(clvi_stream *stream); /* gives up */
+
 /* ---- rows.c: a matrix as rows of the file ------------------------------------------- */
 
 /* The rows of a matrix divided over all processes, whatever its layout: each has one piece of the
@@ -266,6 +267,17 @@ int64_t clvi_rows_memory(const clvi_rows *rows);
 clv_status clvi_rows_take(const clvi_rows *rows, int panel, void *memory, clv_status mine,
                           clv_block *block);
 
+/* ---- entries.c: what a checkpoint shall hold ------------------------------------------- */
+
+/* Checks matrices and makes their entries (clvi_free). Local. */
+clv_status clvi_entries_of(const clv_grid *grid, int count, const clv_named matrices[],
+                           clv_checkpoint_entry **entries);
+/* Whether all arguments of a begin are right, and the same everywhere; any process may bring a
+ * failure instead. Collective. */
+clv_status clvi_entries_agree(clv_grid *grid, const char *path, int count,
+                              const clv_checkpoint_entry entries[], const char *json,
+                              clv_status mine);
+
 /* ---- commit.c: what a writer does, step by step ------------------------------------------ */
 
 /* clv_grid_agree, with the name of the process in the message. Collective. */
@@ -275,9 +287,6 @@ clv_status clvi_vote(clv_grid *grid, clv_status mine);
 clv_status clvi_writer_begin(clv_grid *grid, const char *path, int count,
                              const clv_checkpoint_entry entries[], const char *json,
                              clv_status mine, clv_checkpoint_writer **writer);
-/* Checks matrices and makes their entries (clvi_free). Local. */
-clv_status clvi_writer_entries(const clv_grid *grid, int count, const clv_named matrices[],
-                               clv_checkpoint_entry **entries);
 /* Writes the rows of all matrices, panel by panel. Collective. */
 clv_status clvi_writer_put_all(clv_checkpoint_writer *writer, int count,
                                const clv_named matrices[]);
@@ -288,6 +297,7 @@ enum { CLVI_STAGES = 3 };
 extern const clvi_stage clvi_writer_stages[CLVI_STAGES];
 /* Ends it, after a failure by removing the temporary file. Local. */
 void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status);
+
 /* ---- folder.c: steps by name, "latest" ---------------------------------------------- */
 
 /* All in this section are Local, and the caller sees to it that one process alone calls them. */

@@ -12,6 +12,7 @@ libcleave_internal_la_SOURCES += \
 	io/checkpoint.c \
 	io/checksum.c \
 	io/commit.c \
+	io/entries.c \
 	io/file.c \
 	io/folder.c \
 	io/front.c \

@@ -288,7 +288,7 @@ static clv_status begin(clv_saver *s, int64_t step, int count, const clv_named m
     CLVI_TRY(clvi_grid_same(s->grid, status, "the step to save", 1, &step));
     if (clv_grid_rank(s->grid) == 0) status = clvi_folder_prepare(s->dir);
     CLVI_TRY(clvi_vote(s->grid, status));
-    status = clvi_writer_entries(s->grid, count, matrices, &entries);
+    status = clvi_entries_of(s->grid, count, matrices, &entries);
     CLVI_TRY(clvi_writer_begin(s->grid, path, count, entries, json, status, &s->writer));
     s->step = step;
     s->count = count;

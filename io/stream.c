@@ -117,8 +117,10 @@ static clv_status wait_writes(clvi_stream *s)
 {
     clv_status status = CLV_OK;
     for (int i = 0; i < CLVI_WRITES; i++) {
-        clv_status its = clvi_job_end(&s->writes[i].job);
-        if (status == CLV_OK) status = its;
+        if (status == CLV_OK)
+            status = clvi_job_end(&s->writes[i].job);
+        else
+            clvi_job_drop(&s->writes[i].job);
     }
     return status;
 }

@@ -35,8 +35,10 @@ static const char *const grade_names[] = {"ok", "advice", "broken"};
 
 static int broken; /* findings of grade BROKEN */
 
-__attribute__((format(printf, 4, 5))) static void tell(grade g, const char *what, const char *fix,
-                                                       const char *format, ...)
+static void tell(grade g, const char *what, const char *fix, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void tell(grade g, const char *what, const char *fix, const char *format, ...)
 {
     char found[1024];
     va_list arguments;

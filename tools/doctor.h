@@ -10,7 +10,8 @@
 typedef enum { GOOD, ADVICE, BROKEN } grade;
 
 /* One finding, printf; fix is NULL where nothing is to be done. */
-typedef void (*teller)(grade g, const char *what, const char *fix, const char *format, ...);
+typedef void (*teller)(grade g, const char *what, const char *fix, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* folder.c: what a folder's file system is and does. Makes the folder's test files and removes
  * them. Local, on rank 0. */
