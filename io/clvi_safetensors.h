@@ -19,8 +19,11 @@ typedef struct {
 } clvi_st_item;
 
 /* The JSON object in bytes [offset, offset + bytes) of the file, of no more than CLVI_ST_HEADER
- * bytes and without duplicate keys. Caller calls json_decref. Local, as all here. */
-clv_status clvi_st_json(const clvi_file *file, int64_t offset, int64_t bytes, json_t **object);
+ * bytes and without duplicate keys. Around a header's object only spaces behind it are allowed; an
+ * index is a text like any other. Caller calls json_decref, after a failure too. Local, as all
+ * here. */
+clv_status clvi_st_json(const clvi_file *file, int64_t offset, int64_t bytes, bool header,
+                        json_t **object);
 /* The tensors of a file in the order of their bytes, every rule of the format checked. Caller calls
  * clvi_free for *items and json_decref for *header. */
 clv_status clvi_st_header(const clvi_file *file, json_t **header, clvi_st_item **items, int *count);

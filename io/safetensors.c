@@ -143,7 +143,7 @@ static clv_status read_index(clv_safetensors *s, const char *index)
     clvi_file file;
     json_t *object = NULL;
     CLVI_TRY(clvi_file_open(index, false, &file));
-    CLVI_TRY(clvi_st_json(&file, 0, file.bytes, &object));
+    CLVI_TRY(clvi_st_json(&file, 0, file.bytes, false, &object));
     json_t *map = json_object_get(object, "weight_map");
     CLVI_CHECK(json_is_object(map), CLV_EFORMAT,
                "%s: weight_map: expected an object of file names, found %s", index,

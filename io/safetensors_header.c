@@ -40,29 +40,40 @@ const char *clvi_st_name(clv_dtype dtype)
 
 /* ---- JSON ------------------------------------------------------------------------ */
 
-/* Which bytes may stand around the object: none before it, spaces behind it. */
+/* Without the spaces that may stand behind the object. */
 static size_t without_padding(const char *text, size_t bytes)
 {
     while (bytes > 0 && text[bytes - 1] == ' ') bytes--;
     return bytes;
 }
 
+/* Nothing but spaces behind it may stand around the object of a header. */
+static clv_status check_edges(const char *path, const char *text, size_t bytes)
+{
+    bytes = without_padding(text, bytes);
+    if (bytes >= 2 && text[0] == '{' && text[bytes - 1] == '}') return CLV_OK;
+    return clvi_fail(CLV_EFORMAT,
+                     "%s: expected a JSON object from '{' to '}', found other bytes around it",
+                     path);
+}
+
 static clv_status parse(const char *path, const char *text, size_t bytes, json_t **object)
 {
     clv_status status = CLV_OK;
     json_error_t error;
-    CLVI_CHECK(bytes >= 2 && text[0] == '{' && text[bytes - 1] == '}', CLV_EFORMAT,
-               "%s: expected a JSON object from '{' to '}', found other bytes around it", path);
     *object = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
     CLVI_CHECK(*object || json_error_code(&error) != json_error_out_of_memory, CLV_ENOMEM,
                "%s: %zu bytes of JSON", path, bytes);
     CLVI_CHECK(*object, CLV_EFORMAT, "%s: expected a JSON object, found at line %d, column %d: %s",
                path, error.line, error.column, error.text);
+    CLVI_CHECK(json_is_object(*object), CLV_EFORMAT,
+               "%s: expected a JSON object, found another value", path);
 done:
     return status;
 }
 
-clv_status clvi_st_json(const clvi_file *file, int64_t offset, int64_t bytes, json_t **object)
+clv_status clvi_st_json(const clvi_file *file, int64_t offset, int64_t bytes, bool header,
+                        json_t **object)
 {
     clv_status status = CLV_OK;
     char *text = NULL;
@@ -74,7 +85,8 @@ clv_status clvi_st_json(const clvi_file *file, int64_t offset, int64_t bytes, js
     text = clvi_alloc((size_t)bytes);
     CLVI_CHECK(text, CLV_ENOMEM, "%s: %" PRId64 " bytes of JSON", file->path, bytes);
     CLVI_TRY(clvi_file_read(file, text, (size_t)bytes, offset));
-    CLVI_TRY(parse(file->path, text, without_padding(text, (size_t)bytes), object));
+    if (header) CLVI_TRY(check_edges(file->path, text, (size_t)bytes));
+    CLVI_TRY(parse(file->path, text, (size_t)bytes, object));
 done:
     clvi_free(text);
     return status;
@@ -241,7 +253,7 @@ clv_status clvi_st_header(const clvi_file *file, json_t **header, clvi_st_item *
                "%s: expected a header of at most %d bytes within the file's %" PRId64
                ", found %" PRIu64,
                file->path, CLVI_ST_HEADER, file->bytes, bytes);
-    CLVI_TRY(clvi_st_json(file, SIZE_BYTES, (int64_t)bytes, header));
+    CLVI_TRY(clvi_st_json(file, SIZE_BYTES, (int64_t)bytes, true, header));
     CLVI_TRY(read_tensors(file->path, *header, items, count));
     CLVI_TRY(check_ranges(file, SIZE_BYTES + (int64_t)bytes, *items, *count));
 done:

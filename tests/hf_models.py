@@ -59,7 +59,8 @@ def write_model(folder, config, tensors, shards=1):
         where.update(dict.fromkeys(mine, name))
     size = sum(len(data) for _, _, data in tensors.values())
     with open(folder + "/model.safetensors.index.json", "w") as file:
-        json.dump({"metadata": {"total_size": size}, "weight_map": where}, file)
+        index = {"metadata": {"total_size": size}, "weight_map": where}
+        file.write(json.dumps(index, indent=2, sort_keys=True) + "\n")  # as transformers does
 
 
 def read_file(path):

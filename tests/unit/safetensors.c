@@ -383,8 +383,9 @@ static void opens_an_index(void)
     begin();
     put_shards();
     put_honest("model.safetensors", "{}", 0); /* the index goes before it */
-    put_text(index_file, "{\"metadata\":{\"total_size\":16},"
-                         "\"weight_map\":{\"c\":\"two\",\"a\":\"one\",\"b\":\"one\"}}");
+    put_text(index_file,
+             "\n{\"metadata\":{\"total_size\":16},\n" /* a text: not as strict as headers */
+             "\"weight_map\":{\"c\":\"two\",\"a\":\"one\",\"b\":\"one\"}}\n");
     clv_safetensors *s = NULL;
     double c;
     CHECK_OK(clv_safetensors_open(folder, &s));
@@ -411,7 +412,9 @@ static void broken_indices(void)
     begin();
     put_shards();
     put_honest("three", "{" ITEM("a", "F32", "[1]", "0", "4") "}", 4);
-    bad_index("", CLV_EFORMAT, "from '{' to '}'");
+    bad_index("", CLV_EFORMAT, "expected a JSON object, found at line");
+    bad_index("[]\n", CLV_EFORMAT, "expected a JSON object, found another value");
+    bad_index(MAP("\"a\":\"one\"") "\n{}", CLV_EFORMAT, "expected a JSON object, found at line 2");
     bad_index("{}", CLV_EFORMAT, "weight_map: expected an object of file names, found nothing");
     bad_index("{\"weight_map\":[]}", CLV_EFORMAT, "weight_map: expected an object");
     bad_index(MAP("\"a\":\"one\""), CLV_EFORMAT,
