@@ -102,6 +102,9 @@ clv_status clvi_front_check(const clvi_file *file)
     CLVI_CHECK(f.file_bytes == file->bytes, CLV_ECORRUPT, "%s: expected %lld bytes, found %lld",
                file->path, (long long)f.file_bytes, (long long)file->bytes);
     CLVI_TRY(check_padding(file));
+    CLVI_CHECK(f.structure_end >= CLVI_FRONT && f.structure_end <= file->bytes, CLV_ECORRUPT,
+               "%s: expected its structure to end between byte %d and %lld, found %lld", file->path,
+               CLVI_FRONT, (long long)file->bytes, (long long)f.structure_end);
     CLVI_TRY(structure_of(file, f.structure_end, &structure));
     CLVI_CHECK(f.structure == structure, CLV_ECORRUPT,
                "%s: structure (bytes %d to %lld): expected checksum %016llx, found %016llx",

@@ -7,7 +7,7 @@
  */
 #include "scratch.h"
 
-#include <clvi_lib.h>
+#include <clvi_io.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -226,6 +226,25 @@ static void padding_counts(void)
     end_damage(&x, &file);
 }
 
+/* A front that agrees with itself is not believed where its structure cannot end there. */
+static void structure_beyond(void)
+{
+    enum { END = 48, SELF = 64 }; /* where they stand in the front */
+    model x;
+    char bad[512];
+    image file = begin_damage(&x, bad, sizeof bad);
+    const int64_t ends[] = {INT64_MIN, -1, 0, 4095, file.size + 1, 8000000000, INT64_MAX};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        memcpy(file.bytes + END, &ends[i], sizeof *ends);
+        uint64_t self = clvi_hash(0, file.bytes, SELF);
+        memcpy(file.bytes + SELF, &self, sizeof self);
+        put_image(bad, file.bytes, file.size);
+        CHECK_STATUS(read_model(&x, bad), CLV_ECORRUPT);
+        CHECK(strstr(clv_last_error(), "bad.h5: expected its structure to end between"));
+    }
+    end_damage(&x, &file);
+}
+
 /* ---- What is no checkpoint ---------------------------------------------------------------- */
 
 static void not_checkpoints(void)
@@ -385,6 +404,7 @@ const check_case check_cases[] = {
     {"mutated", mutated},
     {"content counts", content_counts},
     {"padding counts", padding_counts},
+    {"structure beyond", structure_beyond},
     {"not checkpoints", not_checkpoints},
     {"one rank cannot write", one_rank_cannot_write},
     {"disk full", disk_full},

@@ -28,7 +28,8 @@ static void expect(bool condition)
 
 /* ---- Checkpoints ------------------------------------------------------------------------ */
 
-/* The front as front.c describes it, with checksums that hold. */
+/* The front as front.c describes it, with checksums that hold; where the structure is said to end
+ * stays as it is. */
 static void fit_front(unsigned char *bytes, size_t size)
 {
     struct {
@@ -39,9 +40,9 @@ static void fit_front(unsigned char *bytes, size_t size)
     if (size < CLVI_FRONT + sizeof front) return;
     memcpy(&front, bytes, sizeof front);
     front.file_bytes = (int64_t)size;
-    if (front.structure_end < CLVI_FRONT || front.structure_end > (int64_t)size)
-        front.structure_end = (int64_t)size;
-    front.structure = clvi_hash(0, bytes + CLVI_FRONT, (size_t)(front.structure_end - CLVI_FRONT));
+    if (front.structure_end >= CLVI_FRONT && front.structure_end <= (int64_t)size)
+        front.structure =
+            clvi_hash(0, bytes + CLVI_FRONT, (size_t)(front.structure_end - CLVI_FRONT));
     front.self = clvi_hash(0, &front, sizeof front - sizeof front.self);
     memcpy(bytes, &front, sizeof front);
 }

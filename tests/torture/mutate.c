@@ -241,6 +241,18 @@ static void shift(image *x, const image *other, uint64_t *state)
     }
 }
 
+/* A checkpoint's front says where its structure ends; its own checksum holds (front.c). */
+static void move_end(image *x, const image *other, uint64_t *state)
+{
+    (void)other;
+    enum { END = 48, SELF = 64 };
+    if (x->size < CLVI_FRONT) return;
+    int64_t end = below(state, (int64_t)1 << below(state, 63));
+    memcpy(x->bytes + END, &end, sizeof end);
+    uint64_t self = clvi_hash(0, x->bytes, SELF);
+    memcpy(x->bytes + SELF, &self, sizeof self);
+}
+
 static const struct {
     const char *name;
     void (*apply)(image *x, const image *other, uint64_t *state);
@@ -256,7 +268,8 @@ static const struct {
                  {"the end of another step", join_end},
                  {"another step", replace},
                  {"a digit", change_digit},
-                 {"a byte more or less", shift}};
+                 {"a byte more or less", shift},
+                 {"the structure's end", move_end}};
 enum { MUTATIONS = sizeof mutations / sizeof *mutations };
 
 /* ---- Subjects: what is mutated and how it is read ----------------------------------------- */
