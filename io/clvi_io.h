@@ -52,6 +52,12 @@ clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes);
 clv_status clvi_file_rename(const char *from, const char *to);
 /* Syncs the folder that path is in. */
 clv_status clvi_file_sync_folder(const char *path);
+/* Calls action for the path of every file in dir whose name fits a pattern of the shell's, until
+ * one fails. */
+clv_status clvi_each_file(const char *dir, const char *pattern,
+                          clv_status (*action)(void *context, const char *path), void *context);
+/* Removes the files that fit and that no process writes: what crashes left. */
+clv_status clvi_remove_leftovers(const char *dir, const char *pattern);
 
 /* printf into new memory (clvi_free); NULL if there is none. */
 char *clvi_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

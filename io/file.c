@@ -4,8 +4,10 @@
  * what was tried and the system's reason.
  */
 #include <clvi_io.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
@@ -214,6 +216,37 @@ clv_status clvi_file_rename(const char *from, const char *to)
     if (code != 0)
         return clvi_fail(CLV_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
     return clvi_file_sync_folder(to);
+}
+
+clv_status clvi_each_file(const char *dir, const char *pattern,
+                          clv_status (*action)(void *context, const char *path), void *context)
+{
+    clv_status status = CLV_OK;
+    DIR *list = opendir(dir);
+    CLVI_CHECK(list, CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
+    for (struct dirent *entry; errno = 0, status == CLV_OK && (entry = readdir(list));) {
+        if (fnmatch(pattern, entry->d_name, FNM_PERIOD) != 0) continue;
+        char *path = clvi_format("%s/%s", dir, entry->d_name);
+        status = path ? action(context, path) : clvi_fail(CLV_ENOMEM, "%s: name of a file", dir);
+        clvi_free(path);
+    }
+    if (status == CLV_OK && errno != 0)
+        status = clvi_fail(CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
+done:
+    if (list) closedir(list);
+    return status;
+}
+
+static clv_status remove_leftover(void *context, const char *path)
+{
+    (void)context;
+    clvi_file_remove_abandoned(path);
+    return CLV_OK;
+}
+
+clv_status clvi_remove_leftovers(const char *dir, const char *pattern)
+{
+    return clvi_each_file(dir, pattern, remove_leftover, NULL);
 }
 
 char *clvi_format(const char *format, ...)

@@ -4,9 +4,7 @@
  * written last, and is itself replaced by rename.
  */
 #include <clvi_io.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,33 +35,23 @@ char *clvi_step_path(const char *dir, int64_t step)
     return clvi_format("%s/%s", dir, step_name(step, name));
 }
 
-/* Calls action for every name in dir. Local, like all helpers here. */
-static clv_status each_name(const char *dir, void (*action)(void *context, const char *name),
-                            void *context)
-{
-    DIR *folder = opendir(dir);
-    if (!folder) return clvi_fail(CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(folder));) action(context, entry->d_name);
-    closedir(folder);
-    return CLV_OK;
-}
-
 typedef struct {
     int64_t below, best;
 } search;
 
-static void keep_best(void *context, const char *name)
+static clv_status keep_best(void *context, const char *path)
 {
     search *s = context;
-    int64_t step = step_of(name);
+    int64_t step = step_of(strrchr(path, '/') + 1);
     if (step < s->below && step > s->best) s->best = step;
+    return CLV_OK;
 }
 
 /* The greatest step below a bound that the folder has a file of; -1: none. */
 static clv_status step_below(const char *dir, int64_t below, int64_t *step)
 {
     search s = {below, -1};
-    clv_status status = each_name(dir, keep_best, &s);
+    clv_status status = clvi_each_file(dir, "step-*.h5", keep_best, &s);
     *step = s.best;
     return status;
 }
@@ -95,21 +83,12 @@ done:
     return status;
 }
 
-static void remove_if_abandoned(void *dir, const char *name)
-{
-    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) != 0 &&
-        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) != 0)
-        return;
-    char *path = clvi_format("%s/%s", (const char *)dir, name);
-    if (path) clvi_file_remove_abandoned(path);
-    clvi_free(path);
-}
-
 clv_status clvi_folder_prepare(const char *dir)
 {
     clv_status status;
     CLVI_TRY(make_folder(dir));
-    CLVI_TRY(each_name(dir, remove_if_abandoned, (void *)dir));
+    CLVI_TRY(clvi_remove_leftovers(dir, ".step-*.h5.tmp-*-*"));
+    CLVI_TRY(clvi_remove_leftovers(dir, ".latest.tmp-*-*"));
 done:
     return status;
 }

@@ -13,9 +13,7 @@
  * folder without a model, never one of parts that do not belong together.
  */
 #include <clvi_safetensors.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,32 +37,6 @@ struct clv_safetensors_writer {
 
 /* ---- Making ------------------------------------------------------------------------------ */
 
-/* Calls action for the path of every file in the folder whose name fits the pattern. */
-static clv_status each_file(const char *folder, const char *pattern,
-                            clv_status (*action)(void *context, const char *path), void *context)
-{
-    clv_status status = CLV_OK;
-    DIR *list = opendir(folder);
-    CLVI_CHECK(list, CLV_EIO, "%s: cannot list: %s", folder, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(list));) {
-        if (fnmatch(pattern, entry->d_name, FNM_PERIOD) != 0) continue;
-        char *path = clvi_format("%s/%s", folder, entry->d_name);
-        status = path ? action(context, path) : clvi_fail(CLV_ENOMEM, "%s: a name", folder);
-        clvi_free(path);
-        if (status != CLV_OK) break;
-    }
-done:
-    if (list) closedir(list);
-    return status;
-}
-
-static clv_status remove_leftover(void *context, const char *path)
-{
-    (void)context;
-    clvi_file_remove_abandoned(path);
-    return CLV_OK;
-}
-
 static clv_status make_output(output *o, const clvi_st_file *planned)
 {
     clv_status status;
@@ -81,7 +53,7 @@ static clv_status make_files(clv_safetensors_writer *w)
     clv_status status = CLV_OK;
     CLVI_CHECK(mkdir(w->folder, 0777) == 0 || errno == EEXIST, CLV_EIO,
                "%s: cannot make the folder: %s", w->folder, strerror(errno));
-    CLVI_TRY(each_file(w->folder, leftovers, remove_leftover, NULL));
+    CLVI_TRY(clvi_remove_leftovers(w->folder, leftovers));
     for (int f = 0; f < w->plan.files; f++) CLVI_TRY(make_output(&w->output[f], &w->plan.file[f]));
 done:
     return status;
@@ -280,7 +252,7 @@ static clv_status finish(clv_safetensors_writer *w)
     CLVI_TRY(remove_old_heads(w));
     for (int f = 0; f < w->plan.files; f++)
         CLVI_TRY(clvi_file_rename(w->output[f].temporary, w->output[f].path));
-    CLVI_TRY(each_file(w->folder, shards, remove_stranger, w));
+    CLVI_TRY(clvi_each_file(w->folder, shards, remove_stranger, w));
 done:
     return status;
 }
