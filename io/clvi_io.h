@@ -58,6 +58,8 @@ clv_status clvi_each_file(const char *dir, const char *pattern,
                           clv_status (*action)(void *context, const char *path), void *context);
 /* Removes the files that fit and that no process writes: what crashes left. */
 clv_status clvi_remove_leftovers(const char *dir, const char *pattern);
+/* The same for the temporary files of path; where its folder cannot be listed, they stay. */
+void clvi_remove_leftovers_of(const char *path);
 
 /* printf into new memory (clvi_free); NULL if there is none. */
 char *clvi_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -50,6 +50,7 @@ static clv_status make_structure(clv_checkpoint_writer *w, int count,
     struct stat info;
     CLVI_CHECK(stat(w->path, &info) != 0 || S_ISREG(info.st_mode), CLV_EIO,
                "%s: expected a file or nothing there, found something else", w->path);
+    clvi_remove_leftovers_of(w->path); /* their room may be needed */
     CLVI_TRY(clvi_file_create_locked(w->temporary, &w->lock));
     CLVI_TRY(clvi_h5_create(&w->lock, count, entries, strlen(json) + 1));
     CLVI_TRY(clvi_table_read(w->temporary, false, &w->table));

@@ -249,6 +249,23 @@ clv_status clvi_remove_leftovers(const char *dir, const char *pattern)
     return clvi_each_file(dir, pattern, remove_leftover, NULL);
 }
 
+static clv_status remove_if_begins(void *begin, const char *path)
+{
+    if (strncmp(path, begin, strlen(begin)) == 0) clvi_file_remove_abandoned(path);
+    return CLV_OK;
+}
+
+/* By their beginning: path may have characters that mean something in a pattern. */
+void clvi_remove_leftovers_of(const char *path)
+{
+    int length = folder_length(path);
+    char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
+    char *begin = folder ? clvi_format("%s/.%s.tmp-", folder, path + length) : NULL;
+    if (begin) clvi_each_file(folder, ".*.tmp-*-*", remove_if_begins, begin);
+    clvi_free(begin);
+    clvi_free(folder);
+}
+
 char *clvi_format(const char *format, ...)
 {
     va_list args, again;

@@ -222,6 +222,32 @@ static void leftovers(void)
     scratch_end();
 }
 
+/* Nor do they stay beside a checkpoint that is written again, whatever its name. */
+static void leftovers_of_one(void)
+{
+    scratch_begin();
+    clv_matrix *x = small_matrix();
+    const clv_named named = {"x", x};
+    put_file(in_scratch(".a[1]*.h5.tmp-host-1"), "left");
+    put_file(in_scratch(".a[1]*.h5.tmp-node-7.cluster-77"), "being written");
+    int fd = lock_file(in_scratch(".a[1]*.h5.tmp-node-7.cluster-77"));
+    put_file(in_scratch(".a1.h5.tmp-host-1"), "another's");
+    put_file(in_scratch(".a[1]*.h5.tmp-mine"), "stays");
+    CHECK_OK(clv_checkpoint_write(world, in_scratch("a[1]*.h5"), 1, &named, NULL));
+    CHECK(there(in_scratch("a[1]*.h5")));
+    CHECK(!there(in_scratch(".a[1]*.h5.tmp-host-1")));
+    CHECK(there(in_scratch(".a[1]*.h5.tmp-node-7.cluster-77")));
+    CHECK(there(in_scratch(".a1.h5.tmp-host-1")) && there(in_scratch(".a[1]*.h5.tmp-mine")));
+    if (fd >= 0) close(fd);
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK(chdir(scratch) == 0); /* a path without a folder */
+    CHECK_OK(clv_checkpoint_write(world, "a[1]*.h5", 1, &named, NULL));
+    CHECK(!there(".a[1]*.h5.tmp-node-7.cluster-77"));
+    CHECK(chdir("/") == 0);
+    clv_matrix_destroy(&x);
+    scratch_end();
+}
+
 /* Multiples stay beside the newest. */
 static void keep_every(void)
 {
@@ -241,6 +267,7 @@ const check_case check_cases[] = {
     {"overwritten run", overwritten_run},
     {"two writers", two_writers},
     {"leftovers", leftovers},
+    {"leftovers of one", leftovers_of_one},
     {"keep every", keep_every},
     {0},
 };
