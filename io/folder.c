@@ -147,17 +147,24 @@ done:
 
 /* ---- Finding ------------------------------------------------------------------------- */
 
-/* The step that latest names; -1 where it names none. */
+/* The step that latest names; -1 where it names none or is not there. One that cannot be read may
+ * name any. */
 static clv_status read_latest(const char *dir, int64_t *step)
 {
     clv_status status = CLV_OK;
     char name[STEP_NAME] = "", *latest = clvi_format("%s/latest", dir);
+    clvi_file file = {.fd = -1};
     CLVI_CHECK(latest, CLV_ENOMEM, "%s: name of its latest", dir);
-    FILE *stream = fopen(latest, "re");
-    if (stream && fgets(name, sizeof name, stream)) name[strcspn(name, "\n")] = 0;
-    if (stream) fclose(stream);
+    status = clvi_file_open(latest, false, &file);
+    if (status == CLV_OK) {
+        size_t bytes = file.bytes < STEP_NAME ? (size_t)file.bytes : STEP_NAME - 1;
+        CLVI_TRY(clvi_file_read(&file, name, bytes, 0));
+        name[strcspn(name, "\n")] = 0;
+    }
+    if (status == CLV_ENOTFOUND) status = CLV_OK;
     *step = step_of(name);
 done:
+    clvi_file_close(&file);
     clvi_free(latest);
     return status;
 }
@@ -176,14 +183,20 @@ done:
     return status;
 }
 
-/* The greatest step below a bound whose file is complete; -1: none, after so many that are not. */
+/* The greatest step below a bound whose file is complete; -1: none, after so many that are not. A
+ * file that cannot be read may be complete: its failure is everyone's. */
 static clv_status complete_below(const char *dir, int64_t below, int64_t *step, int *incomplete)
 {
     clv_status status;
     *incomplete = 0;
-    for (*step = below;; ++*incomplete) {
+    for (*step = below;;) {
         CLVI_TRY(step_below(dir, *step, step));
-        if (*step < 0 || check_step(dir, *step) == CLV_OK) break;
+        if (*step < 0) break;
+        status = check_step(dir, *step);
+        if (status == CLV_ECORRUPT || status == CLV_EFORMAT)
+            ++*incomplete;
+        else if (status != CLV_ENOTFOUND) /* it was removed meanwhile */
+            break;
     }
 done:
     return status;
@@ -197,7 +210,8 @@ static clv_status suggest_older(const char *dir, int64_t damaged, clv_status why
     int64_t step;
     int incomplete;
     CLVI_CHECK(message, CLV_ENOMEM, "%s: a message", dir);
-    CLVI_TRY(complete_below(dir, damaged, &step, &incomplete));
+    CLVI_CHECK(complete_below(dir, damaged, &step, &incomplete) == CLV_OK, why, "%s; older: %s",
+               message, clv_last_error());
     status = step >= 0
                  ? clvi_fail(why, "%s; older and complete: %s", message, step_name(step, name))
                  : clvi_fail(why, "%s; older: %d, none of them complete", message, incomplete);

@@ -8,6 +8,7 @@
 #include "scratch.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 static clv_matrix *small_matrix(void)
 {
@@ -133,8 +134,38 @@ static void damaged_newest(void)
     put_file(in_scratch("step-00000002.h5"), "");
     put_file(in_scratch("step-00000001.h5"), "");
     expect_failure(CLV_EFORMAT, "older: 3, none of them complete");
+    take_file(in_scratch("step-00000002.h5"));
+    if (check_rank() == 0) CHECK(mkdir(in_scratch("step-00000002.h5"), 0777) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_EFORMAT, "step-00000004.h5: ");
+    expect_failure(CLV_EFORMAT, "step-00000002.h5: expected a file, found a directory");
+    if (check_rank() == 0) CHECK(rmdir(in_scratch("step-00000002.h5")) == 0);
     take_file(in_scratch("latest"));
     expect_failure(CLV_ENOTFOUND, "only incomplete ones");
+    scratch_end();
+}
+
+/* What cannot be read is a failure: it may be the newest. The superuser can read everything but
+ * folders and pipes. */
+static void unreadable(void)
+{
+    scratch_begin();
+    for (int64_t step = 1; step <= 3; step++) save_step(scratch, step, 0);
+    take_file(in_scratch("latest"));
+    if (check_rank() == 0) CHECK(mkfifo(in_scratch("latest"), 0666) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_EIO, "latest: expected a file, found a pipe");
+    take_file(in_scratch("latest"));
+    if (check_rank() == 0) CHECK(symlink("latest", in_scratch("latest")) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_EIO, "latest: cannot open: Too many levels of symbolic links");
+    take_file(in_scratch("latest"));
+    expect_newest(scratch, "step-00000003.h5");
+    if (check_rank() == 0) CHECK(mkdir(in_scratch("step-00000004.h5"), 0777) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_failure(CLV_EIO, "step-00000004.h5: expected a file, found a directory");
+    put_file(in_scratch("latest"), "step-00000003.h5\n");
+    expect_newest(scratch, "step-00000003.h5");
     scratch_end();
 }
 
@@ -264,6 +295,7 @@ static void keep_every(void)
 const check_case check_cases[] = {
     {"folders", folders},
     {"damaged newest", damaged_newest},
+    {"unreadable", unreadable},
     {"overwritten run", overwritten_run},
     {"two writers", two_writers},
     {"leftovers", leftovers},
