@@ -243,7 +243,14 @@ done:
     return status;
 }
 
-/* Without a list of them: tokens that no merge makes can only be meant as they are written. */
+/* "<|endoftext|>", "<s>" */
+static bool looks_special(word w)
+{
+    return w.bytes > 2 && w.text[0] == '<' && w.text[w.bytes - 1] == '>';
+}
+
+/* Without a list of them: special tokens are those that no merge makes, and that are written as
+ * such. Any other lacks its merge: the file is not whole. */
 static clv_status add_unmade(const reader *r)
 {
     clv_status status = CLV_OK;
@@ -255,7 +262,11 @@ static clv_status add_unmade(const reader *r)
     for (int64_t id = 0; id < vocabulary; id++) {
         word w = {0};
         w.text = clvi_bpe_text(bpe, id, &w.bytes);
-        if (w.bytes > 1 && !clvi_bpe_is_made(bpe, id)) words[count++] = w;
+        if (w.bytes <= 1 || clvi_bpe_is_made(bpe, id)) continue;
+        CLVI_CHECK(looks_special(w), CLV_EFORMAT,
+                   "%s: expected a merge that makes \"%.*s\", found none", r->path, (int)w.bytes,
+                   w.text);
+        words[count++] = w;
     }
     status = add_words(r, words, count);
 done:
@@ -427,7 +438,7 @@ clv_status clvi_tokenizer_parse_pair(const char *vocab_path, const char *vocab, 
     CLVI_TRY(add_merge_lines(&of_merges, merges, merges_bytes));
     CLVI_TRY(named(&r, clvi_bpe_finish(tokenizer->bpe, false)));
     CLVI_TRY(clvi_tokenizer_add_level(tokenizer, CLVI_LEVEL_INVALID, NULL, 0));
-    CLVI_TRY(add_unmade(&r));
+    CLVI_TRY(add_unmade(&of_merges));
     CLVI_TRY(add_split(&r, gpt2_split, strlen(gpt2_split), false));
 done:
     json_decref(object);

@@ -77,7 +77,8 @@ static const char *put_json(parts p)
     return path;
 }
 
-static void put_pair(const char *last_line)
+/* The first so many merges, and a line behind them. */
+static void put_pair(int count, const char *last_line)
 {
     snprintf(path, sizeof path, "%s/vocab.json", folder);
     FILE *file = fopen(path, "w");
@@ -88,7 +89,7 @@ static void put_pair(const char *last_line)
     snprintf(path, sizeof path, "%s/merges.txt", folder);
     file = fopen(path, "w");
     fprintf(file, "#version: 0.2\n");
-    for (int i = 0; i < MERGES; i++) fprintf(file, "%s %s\n", merges[i][0], merges[i][1]);
+    for (int i = 0; i < count; i++) fprintf(file, "%s %s\n", merges[i][0], merges[i][1]);
     fprintf(file, "%s", last_line);
     fclose(file);
 }
@@ -162,7 +163,7 @@ static void known(void)
 {
     begin();
     clv_tokenizer *t = NULL;
-    put_pair("");
+    put_pair(MERGES, "");
     if (CHECK_OK(clv_tokenizer_open(folder, &t))) {
         CHECK_INT(clv_tokenizer_vocabulary(t), 269);
         check_known(t);
@@ -430,12 +431,20 @@ static void refuses(void)
     CHECK_STATUS(clv_tokenizer_open(folder, &t), CLV_ENOTFOUND);
     CHECK(strstr(clv_last_error(), "vocab.json"));
     CHECK_STATUS(clv_tokenizer_open("nowhere/at.all", &t), CLV_ENOTFOUND);
-    put_pair("a q\n");
+    put_pair(MERGES, "a q\n");
     CHECK_STATUS(clv_tokenizer_open(folder, &t), CLV_EFORMAT);
     CHECK(strstr(clv_last_error(), "merges.txt"));
-    put_pair("ab\r\n");
+    put_pair(MERGES, "ab\r\n");
     CHECK_STATUS(clv_tokenizer_open(folder, &t), CLV_EFORMAT);
-    put_pair("\r\n\n");
+    for (int count = 0; count < MERGES; count++) { /* cut short */
+        char words[64], token[16];
+        put_pair(count, "");
+        CHECK_STATUS(clv_tokenizer_open(folder, &t), CLV_EFORMAT);
+        snprintf(words, sizeof words, "merges.txt: expected a merge that makes \"%s\"",
+                 bytes_of_token(MERGED + count, token));
+        CHECK(strstr(clv_last_error(), words));
+    }
+    put_pair(MERGES, "\r\n\n");
     CHECK_OK(clv_tokenizer_open(folder, &t));
     clv_tokenizer_close(&t);
     end();
