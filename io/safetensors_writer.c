@@ -160,8 +160,8 @@ clv_status clv_safetensors_begin(clv_grid *grid, const char *folder, int count,
     CLVI_TRY(clv_grid_broadcast(grid, 0, suffix, sizeof suffix));
     status = name_outputs(w, suffix);
     bool root = clv_grid_rank(grid) == 0;
-    CLVI_TRY(clv_grid_agree(grid, status == CLV_OK && root ? make_files(w) : status));
-    CLVI_TRY(clv_grid_agree(grid, root ? CLV_OK : open_files(w)));
+    CLVI_TRY(clvi_vote(grid, status == CLV_OK && root ? make_files(w) : status));
+    CLVI_TRY(clvi_vote(grid, root ? CLV_OK : open_files(w)));
     *writer = w;
 done:
     if (status != CLV_OK && w) {
@@ -263,8 +263,8 @@ clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mi
     if (!writer || !*writer) return clvi_fail(CLV_EARG, "expected a writer, found NULL");
     clv_safetensors_writer *w = *writer;
     *writer = NULL;
-    CLVI_TRY(clv_grid_agree(w->grid, mine == CLV_OK ? sync_files(w) : mine));
-    CLVI_TRY(clv_grid_agree(w->grid, clv_grid_rank(w->grid) == 0 ? finish(w) : CLV_OK));
+    CLVI_TRY(clvi_vote(w->grid, mine == CLV_OK ? sync_files(w) : mine));
+    CLVI_TRY(clvi_vote(w->grid, clv_grid_rank(w->grid) == 0 ? finish(w) : CLV_OK));
 done:
     if (status != CLV_OK) remove_temporaries(w);
     destroy(w);

@@ -260,12 +260,15 @@ static void one_rank_cannot_write(void)
     CHECK_OK(write_model(world, folder, 3000, 1));
     for (int rank = 0; rank < check_size(); rank++)
         for (int64_t shard = 0; shard <= 3000; shard += 3000) {
+            char name[24];
             struct rlimit before, small;
             CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
             small = (struct rlimit){100, before.rlim_max};
             if (check_rank() == rank) CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
             clv_status status = write_model(world, folder, shard, 2);
             if (check_rank() == rank) CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+            snprintf(name, sizeof name, "rank %d: ", rank);
+            CHECK(strstr(clv_last_error(), name));
             check_old_stays(folder, status, CLV_EIO);
         }
     signal(SIGXFSZ, SIG_DFL);
