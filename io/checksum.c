@@ -64,36 +64,3 @@ uint64_t clvi_hasher_end(const clvi_hasher *hasher)
 {
     return XXH3_64bits_digest((const XXH3_state_t *)hasher);
 }
-
-/* ---- Writing ------------------------------------------------------------------------- */
-
-static clv_status write_sum(const clvi_file *file, const clvi_entry *entry, int64_t tile,
-                            void *buffer)
-{
-    clv_status status;
-    clvi_range range = clvi_tile_range(entry, tile);
-    size_t bytes = (size_t)(range.end - range.begin);
-    CLVI_TRY(clvi_file_read(file, buffer, bytes, entry->offset + range.begin));
-    uint64_t sum = XXH3_64bits(buffer, bytes);
-    CLVI_TRY(
-        clvi_file_write(file, &sum, sizeof sum, entry->sums_offset + tile * (int64_t)sizeof sum));
-done:
-    return status;
-}
-
-clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file)
-{
-    clv_status status = CLV_OK;
-    const clvi_entry *entries = clvi_table_entries(table);
-    clvi_range mine = clvi_split(table->tiles, clv_grid_size(grid), clv_grid_rank(grid));
-    void *buffer = clvi_alloc(CLVI_TILE);
-    CLVI_CHECK(buffer, CLV_ENOMEM, "rank %d: a buffer for checksums", clv_grid_rank(grid));
-    for (int64_t i = 0; i < table->count; i++)
-        for (int64_t tile = 0; tile < entries[i].tiles; tile++)
-            if (entries[i].first_tile + tile >= mine.begin &&
-                entries[i].first_tile + tile < mine.end)
-                CLVI_TRY(write_sum(file, &entries[i], tile, buffer));
-done:
-    clvi_free(buffer);
-    return status;
-}

@@ -164,10 +164,6 @@ void clvi_hasher_begin(clvi_hasher *hasher);
 void clvi_hasher_add(clvi_hasher *hasher, const void *data, size_t bytes);
 uint64_t clvi_hasher_end(const clvi_hasher *hasher);
 
-/* The tiles are divided over the processes; each reads its own from the file and writes their
- * checksums at the places for them. Local. */
-clv_status clvi_write_sums(const clv_grid *grid, const clvi_table *table, const clvi_file *file);
-
 /* ---- block.c: a process's block of a matrix that lies row-major in a file -------- */
 
 enum { CLVI_STAGE = 4 << 20 }; /* bytes of the buffer `stage` below */
