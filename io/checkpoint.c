@@ -35,15 +35,11 @@ done:
 
 void clvi_named_hash(int count, const clv_named matrices[], int64_t *names, int64_t *shapes)
 {
-    uint64_t name_hash = 0, shape_hash = 0;
+    *names = *shapes = 0;
     for (int i = 0; i < count; i++) {
-        clv_spec spec = clv_matrix_spec(matrices[i].matrix);
-        const int64_t shape[] = {spec.m, spec.n, spec.dtype};
-        name_hash = clvi_hash(name_hash, matrices[i].name, strlen(matrices[i].name) + 1);
-        shape_hash = clvi_hash(shape_hash, shape, sizeof shape);
+        clv_checkpoint_entry entry = clvi_entry_of(&matrices[i]);
+        clvi_entry_hash(&entry, names, shapes);
     }
-    *names = (int64_t)name_hash;
-    *shapes = (int64_t)shape_hash;
 }
 
 /* ---- Open and close ----------------------------------------------------------------- */

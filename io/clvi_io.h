@@ -273,6 +273,9 @@ clv_status clvi_rows_take(const clvi_rows *rows, int panel, void *memory, clv_st
 
 /* ---- entries.c: what a checkpoint shall hold ------------------------------------------- */
 
+clv_checkpoint_entry clvi_entry_of(const clv_named *named); /* Local */
+/* Adds an entry to hashes of names and of shapes, which begin with 0. Local. */
+void clvi_entry_hash(const clv_checkpoint_entry *entry, int64_t *names, int64_t *shapes);
 /* Checks matrices and makes their entries (clvi_free). Local. */
 clv_status clvi_entries_of(const clv_grid *grid, int count, const clv_named matrices[],
                            clv_checkpoint_entry **entries);

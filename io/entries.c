@@ -85,18 +85,11 @@ done:
     return status;
 }
 
-/* Hashes of names and of shapes. */
-static void hash_entries(int count, const clv_checkpoint_entry entries[], int64_t *names,
-                         int64_t *shapes)
+void clvi_entry_hash(const clv_checkpoint_entry *entry, int64_t *names, int64_t *shapes)
 {
-    uint64_t name_hash = 0, shape_hash = 0;
-    for (int i = 0; i < count; i++) {
-        const int64_t shape[] = {entries[i].m, entries[i].n, entries[i].dtype};
-        name_hash = clvi_hash(name_hash, entries[i].name, strlen(entries[i].name) + 1);
-        shape_hash = clvi_hash(shape_hash, shape, sizeof shape);
-    }
-    *names = (int64_t)name_hash;
-    *shapes = (int64_t)shape_hash;
+    const int64_t shape[] = {entry->m, entry->n, entry->dtype};
+    *names = (int64_t)clvi_hash((uint64_t)*names, entry->name, strlen(entry->name) + 1);
+    *shapes = (int64_t)clvi_hash((uint64_t)*shapes, shape, sizeof shape);
 }
 
 clv_status clvi_entries_agree(clv_grid *grid, const char *path, int count,
@@ -106,7 +99,7 @@ clv_status clvi_entries_agree(clv_grid *grid, const char *path, int count,
     int64_t same[5] = {count};
     if (status == CLV_OK) status = check_arguments(path, count, entries);
     if (status == CLV_OK) {
-        hash_entries(count, entries, &same[1], &same[2]);
+        for (int i = 0; i < count; i++) clvi_entry_hash(&entries[i], &same[1], &same[2]);
         same[3] = (int64_t)clvi_hash_string(path);
         same[4] = (int64_t)clvi_hash_string(json);
     }
@@ -114,6 +107,12 @@ clv_status clvi_entries_agree(clv_grid *grid, const char *path, int count,
                           "the number of matrices to write,their names (hash),their shapes "
                           "(hash),the path (hash),the JSON text (hash)",
                           5, same);
+}
+
+clv_checkpoint_entry clvi_entry_of(const clv_named *named)
+{
+    clv_spec spec = clv_matrix_spec(named->matrix);
+    return (clv_checkpoint_entry){named->name, spec.m, spec.n, spec.dtype};
 }
 
 clv_status clvi_entries_of(const clv_grid *grid, int count, const clv_named matrices[],
@@ -124,10 +123,7 @@ clv_status clvi_entries_of(const clv_grid *grid, int count, const clv_named matr
     CLVI_TRY(clvi_named_check(grid, count, matrices));
     *entries = clvi_alloc((size_t)count * sizeof **entries);
     CLVI_CHECK(*entries, CLV_ENOMEM, "rank %d: %d entries", clv_grid_rank(grid), count);
-    for (int i = 0; i < count; i++) {
-        clv_spec spec = clv_matrix_spec(matrices[i].matrix);
-        (*entries)[i] = (clv_checkpoint_entry){matrices[i].name, spec.m, spec.n, spec.dtype};
-    }
+    for (int i = 0; i < count; i++) (*entries)[i] = clvi_entry_of(&matrices[i]);
 done:
     return status;
 }
