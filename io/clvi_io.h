@@ -168,6 +168,14 @@ uint64_t clvi_hasher_end(const clvi_hasher *hasher);
 
 enum { CLVI_STAGE = 4 << 20 }; /* bytes of the buffer `stage` below */
 
+/* Whether a block lies within m x n. */
+static inline bool clvi_block_inside(clv_block block, int64_t m, int64_t n)
+{
+    return block.row0 >= 0 && block.col0 >= 0 && block.m >= 0 && block.n >= 0 && block.row0 <= m &&
+           block.m <= m - block.row0 && block.col0 <= n && block.n <= n - block.col0 &&
+           (block.m <= 1 || block.ld >= block.n);
+}
+
 /* Into a block of any floating type, or of the same type. */
 clv_status clvi_block_read(const clvi_file *file, const clvi_entry *entry, clv_dtype dtype,
                            clv_block block, void *stage);

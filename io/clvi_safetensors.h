@@ -56,12 +56,4 @@ clv_status clvi_st_plan_make(int count, const clv_st_entry entries[], int64_t sh
                              clvi_st_plan *plan);
 void clvi_st_plan_free(clvi_st_plan *plan);
 
-/* Whether a block lies within m x n. */
-static inline bool clvi_block_inside(clv_block block, int64_t m, int64_t n)
-{
-    return block.row0 >= 0 && block.col0 >= 0 && block.m >= 0 && block.n >= 0 && block.row0 <= m &&
-           block.m <= m - block.row0 && block.col0 <= n && block.n <= n - block.col0 &&
-           (block.m <= 1 || block.ld >= block.n);
-}
-
 #endif

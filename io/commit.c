@@ -133,10 +133,7 @@ clv_status clv_checkpoint_put(clv_checkpoint_writer *writer, int i, clv_block bl
     CLVI_CHECK(i >= 0 && i < writer->count, CLV_EARG,
                "%s: expected an entry from 0 to %d, found %d", writer->path, writer->count - 1, i);
     const clvi_entry *entry = &clvi_table_entries(writer->table)[writer->places[i]];
-    CLVI_CHECK(block.row0 >= 0 && block.col0 >= 0 && block.m >= 0 && block.n >= 0 &&
-                   block.m <= entry->m - block.row0 && block.n <= entry->n - block.col0 &&
-                   (block.m <= 1 || block.ld >= block.n),
-               CLV_ESHAPE,
+    CLVI_CHECK(clvi_block_inside(block, entry->m, entry->n), CLV_ESHAPE,
                "%s: data set %s: expected a block within %lld x %lld, found %lld x %lld at (%lld, "
                "%lld), ld %lld",
                writer->path, clvi_table_name(writer->table, entry), (long long)entry->m,
@@ -165,9 +162,9 @@ static clv_status seal_entry(const clv_checkpoint_writer *w, const clvi_file *fi
                             entry->sums_offset + range.begin * (int64_t)sizeof *sums));
     for (int64_t tile = range.begin; tile < range.end; tile++) {
         if (sums[tile]) continue;
-        int64_t begin = tile * CLVI_TILE, rest = clvi_entry_bytes(entry) - begin;
-        size_t bytes = (size_t)(rest < CLVI_TILE ? rest : CLVI_TILE);
-        CLVI_TRY(clvi_file_read(file, buffer, bytes, entry->offset + begin));
+        clvi_range of = clvi_tile_range(entry, tile);
+        size_t bytes = (size_t)(of.end - of.begin);
+        CLVI_TRY(clvi_file_read(file, buffer, bytes, entry->offset + of.begin));
         sums[tile] = XXH3_64bits(buffer, bytes);
         CLVI_TRY(clvi_file_write(file, &sums[tile], sizeof *sums,
                                  entry->sums_offset + tile * (int64_t)sizeof *sums));
