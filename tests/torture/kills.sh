@@ -134,9 +134,9 @@ while [ $count -lt "$KILLS" ]; do
     acknowledged=${saved:-$newest}
 done
 
-count=last
+kills=$count count=last
 start 2 0 1 foreground
 wait "$run" || fail "the checkpoints that are there do not verify"
 run=''
 check_found
-echo "DONE kills.sh: $KILLS kills over $newest saves, none lost"
+echo "DONE kills.sh: $kills kills over $newest saves, none lost"
