@@ -20,6 +20,11 @@ libxxhash-dev python3 python3-h5py python3-numpy"
 # test (tests/convert.sh) fails.
 [ -n "${NO_TORCH:-}" ] || packages="$packages python3-torch"
 
+# For tests alone too, where there is no other: a compiler that fuzzes (tests/torture/fuzz.sh), and
+# node, for a reference of tokens (tests/tokenizer.sh).
+command -v clang >/dev/null 2>&1 || packages="$packages clang libclang-rt-dev"
+command -v node >/dev/null 2>&1 || packages="$packages nodejs npm"
+
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}
 jobs=${JOBS:-$(nproc)}
