@@ -239,6 +239,7 @@ check "large: there and back" hf same large f32
 # Killed at any moment while one model replaces another in the same folder: what is there afterwards
 # is one of the two, or is refused.
 good 2 convert large.h5 -o bf16 --dtype bf16 --shard-size 40M
+check "large: as bf16" hf rounded large bf16
 good 2 convert large.h5 -o target
 whole=0 refused=0 dtype=f32
 for moment in 1 2 3 4 5 6; do

@@ -8,10 +8,11 @@
 #     hf_models.py loss DIR DATA        the loss of a model, in f64
 #     hf_models.py same A B             the tensors of two folders have the same bits; f16 of A, of which
 #                                       there is none in B, the same values; config.json says the same
+#     hf_models.py rounded A B          B has A's tensors of f32 as bf16, to nearest even
 #     hf_models.py config DIR KEY=JSON...   changes DIR/config.json (KEY= takes it away)
 #     hf_models.py tensor DIR NAME ACTION   breaks a tensor: drop, add, flatten, narrow
 #     hf_models.py peak MIB COMMAND...  runs it; fails if one of its processes held more
-#     hf_models.py large DIR            a model of 210 MiB, of zeros
+#     hf_models.py large DIR            a model of 210 MiB, of random bytes
 import json
 import os
 import struct
@@ -327,6 +328,19 @@ def same(a, b):
         assert key == "torch_dtype" or new[key] == old[key], (key, old[key], new[key])
 
 
+def rounded(a, b):
+    first, second = read_model(a), read_model(b)
+    assert first.keys() == second.keys(), (set(first) ^ set(second))
+    for name in first:
+        assert second[name][:2] == ("BF16", first[name][1]), (name, first[name][:2], second[name][:2])
+        x = np.frombuffer(first[name][2], np.uint32)
+        y = np.frombuffer(second[name][2], np.uint16)
+        nearest = (x + (np.uint32(0x7FFF) + ((x >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
+        is_nan = (x & np.uint32(0x7FFFFFFF)) > 0x7F800000
+        assert np.array_equal((y & 0x7FFF) > 0x7F80, is_nan), name
+        assert np.array_equal(y[~is_nan], nearest[~is_nan]), name
+
+
 def change_config(folder, changes):
     path = folder + "/config.json"
     with open(path) as file:
@@ -358,8 +372,9 @@ def change_tensor(folder, name, action):
 def large(folder):
     config = {**LLAMA, "num_hidden_layers": 1, "hidden_size": 2048, "intermediate_size": 5504, "num_attention_heads": 16,
               "num_key_value_heads": 4, "vocab_size": 4096, "tie_word_embeddings": True}
+    random = np.random.default_rng(1)  # zeros would be what is never written, too
     write_model(folder, config, {
-        "model." + name: ("F32", shape, bytes(4 * int(np.prod(shape))))
+        "model." + name: ("F32", shape, random.bytes(4 * int(np.prod(shape))))
         for name, shape in llama_shapes(config)
     })
 
@@ -379,6 +394,8 @@ if __name__ == "__main__":
         make(words[0])
     elif action == "same":
         same(*words)
+    elif action == "rounded":
+        rounded(*words)
     elif action == "names":
         for name, model in MODELS.items():
             print(name, f"{name}/tokens.h5" if model[4] else "text")
