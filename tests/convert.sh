@@ -85,7 +85,7 @@ while read -r model data <&3; do
     loss=$(hf loss "$model" "$data")
     good 1 convert "$model" -o "$model.h5"
     good 3 convert "$model" -o "$model.3.h5" --json
-    check "$model: the same on 1 and 3 ranks" h5diff "$model.h5" "$model.3.h5"
+    good 1 diff --bits "$model.h5" "$model.3.h5"
     for ranks in 1 2 4; do agrees $ranks "$model.h5" "$data" "$loss"; done
     good 1 convert "$model.h5" -o "$model.back"
     check "$model: back on 1 rank, one file" hf same "$model" "$model.back"
@@ -94,6 +94,23 @@ while read -r model data <&3; do
     check "$model: back on 4 ranks, in shards" hf same "$model" "$model.back"
     check "$model: more files" [ -e "$model.back/model.safetensors.index.json" ]
 done 3<names
+
+# Values that are equal, or NaN alike, but not the same bits.
+rm -rf broken
+for bits in 00000000 80000000 7fc00000 7fc00001 7f800001; do
+    cp -r gpt2 broken
+    hf tensor broken h.0.ln_1.bias 0x$bits
+    good 2 convert broken -o $bits.h5
+    good 1 convert $bits.h5 -o $bits.back
+    check "0x$bits: the same bits" hf same broken $bits.back
+    rm -rf broken
+done
+for pair in '00000000 80000000' '7fc00000 7fc00001' '7fc00001 7f800001'; do
+    good 2 diff ${pair% *}.h5 ${pair#* }.h5
+    run 2 diff --bits ${pair% *}.h5 ${pair#* }.h5
+    check "$pair: different bits" [ $code = 1 ]
+    check "$pair: 30 of them" grep -q ": 30 of 30 values differ" out
+done
 
 # Other types: those that hold the values bring them back; nothing else moves.
 good 2 convert gpt2 -o f64.h5 --dtype f64

@@ -73,6 +73,7 @@ check "stats: NumPy's" "$python" stats.py stats2 $b
 # ---- diff ----
 
 status 0 "diff of the same" 2 diff $b run
+status 0 "diff of the same, bit by bit" 2 diff $b run --bits
 check "diff: says so" holds '^the same: '
 status 1 "diff of two steps" 1 diff $a $b --json
 cp out diff1
@@ -114,6 +115,7 @@ run 2 diff $a nowhere --json
 check "diff: trouble has exit status 2, as diff's" [ $code = 2 ]
 check "diff: names what is not there" grep -q 'nowhere: expected' err
 bad 2 'expected B, found none' 0 diff $a
+bad 2 'bits: expected no --tolerance beside it, found 0.1' 0 diff $a $b --bits --tolerance 0.1
 
 # ---- verify ----
 
@@ -167,9 +169,9 @@ bad 1 '--dtype: expected f32 as in run/.*, found f64' 2 train --data text --resu
 
 good "train --init" 2 train --data text --steps 1 --lr 0 --weight-decay 0 --init run --save init --json
 check "init: says from what" holds "\"from_step\": 0, .*\"init\": \"$b\""
-status 0 "init: the parameters" 2 diff init run --only '*,!adamw.*'
+status 0 "init: the parameters" 2 diff init run --bits --only '*,!adamw.*'
 good "train --init --only, more layers" 2 train --data text --steps 1 --lr 0 --init run --only 'block.*' --layers 3 --seed 7 --save init2 --json
-status 0 "init --only: what was chosen" 2 diff init2 run --only 'block.[01].*'
+status 0 "init --only: what was chosen" 2 diff init2 run --bits --only 'block.[01].*'
 status 1 "init --only: the others" 2 diff init2 run --only 'token.*'
 good "train --init in another type" 3 train --data text --steps 1 --lr 0 --init run --dtype f64 --save init3 --json
 status 1 "init --dtype" 1 diff init3 run --only '*,!adamw.*' --json

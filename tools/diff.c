@@ -12,6 +12,7 @@
 typedef struct {
     const char *a, *b, *only;
     double tolerance;
+    bool bits;
     int64_t differences;
 } diff_args;
 
@@ -24,7 +25,8 @@ static const manual about = {
         "values\n"
         "it tells how many differ, by how much at most (absolutely, and relative to the greater "
         "of\n"
-        "both), and where first. NaN equals NaN, and types are compared by the values they hold.\n"
+        "both), and where first. NaN equals NaN, and types are compared by the values they hold;\n"
+        "with --bits values of the same type are equal only if all their bits are.\n"
         "A folder stands for its newest checkpoint. The ranks share the work.\n"
         "\n"
         "Exit status: 0 the same, 1 different, 2 trouble.\n"
@@ -37,7 +39,7 @@ static const manual about = {
 typedef struct {
     char *file;
     clv_checkpoint *checkpoint;
-    double *values; /* a chunk */
+    double *values; /* a chunk; with --bits as the file has it */
 } side;
 
 typedef struct {
@@ -78,6 +80,42 @@ static void note(double *partial, double x, double y, int64_t at)
     partial[RELATIVE] = fmax(partial[RELATIVE], isinf(apart) ? INFINITY : apart / greater);
 }
 
+/* Element k as a number. */
+static double value_at(clv_dtype dtype, const void *x, int64_t k)
+{
+    float narrow;
+    uint32_t bits;
+    if (dtype == CLV_F64) return ((const double *)x)[k];
+    if (dtype == CLV_I32) return ((const int32_t *)x)[k];
+    if (dtype == CLV_F32) return ((const float *)x)[k];
+    bits = (uint32_t)((const uint16_t *)x)[k] << 16; /* bf16 */
+    memcpy(&narrow, &bits, sizeof narrow);
+    return narrow;
+}
+
+/* Both are of the same type. */
+static clv_status compare_bits(void *context, clv_block block, double *partial)
+{
+    clv_status status;
+    const pair *p = context;
+    const side *a = &p->c->a, *b = &p->c->b;
+    clv_dtype dtype = clv_checkpoint_at(a->checkpoint, p->i).dtype;
+    size_t size = clv_dtype_size(dtype);
+    block.data = a->values;
+    TRY(clv_checkpoint_read(a->checkpoint, p->i, dtype, block));
+    block.data = b->values;
+    TRY(clv_checkpoint_read(b->checkpoint, p->j, dtype, block));
+    for (int64_t k = 0; k < block.m * block.n; k++) {
+        size_t at = (size_t)k * size;
+        if (memcmp((char *)a->values + at, (char *)b->values + at, size) == 0) continue;
+        int64_t row = block.row0 + k / block.n, column = block.col0 + k % block.n;
+        note(partial, value_at(dtype, a->values, k), value_at(dtype, b->values, k),
+             row * p->n + column);
+    }
+done:
+    return status;
+}
+
 static clv_status compare_chunk(void *context, clv_block block, double *partial)
 {
     clv_status status;
@@ -109,7 +147,9 @@ static clv_status compare_values(comparison *c, int i, int j)
 {
     clv_checkpoint_entry entry = clv_checkpoint_at(c->a.checkpoint, i);
     pair p = {.c = c, .i = i, .j = j, .n = entry.n};
-    clv_status status = chunk_fold(c->grid, entry, &c->turn, WIDTH, compare_chunk, fold, &p);
+    bool bits = c->args->bits && entry.dtype == clv_checkpoint_at(c->b.checkpoint, j).dtype;
+    clv_status status =
+        chunk_fold(c->grid, entry, &c->turn, WIDTH, bits ? compare_bits : compare_chunk, fold, &p);
     if (status != CLV_OK || p.found[COUNT] == 0) return status;
     const double *d = p.found;
     int64_t row = (int64_t)d[FIRST] / entry.n, column = (int64_t)d[FIRST] % entry.n;
@@ -255,6 +295,9 @@ static clv_status diff(void *args)
 {
     clv_status status;
     comparison c = {.args = args};
+    if (c.args->bits && c.args->tolerance > 0)
+        return tool_misuse(tool_fail(
+            CLV_EARG, "--bits: expected no --tolerance beside it, found %g", c.args->tolerance));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
     TRY(open_side(c.grid, c.args->a, &c.a));
     TRY(open_side(c.grid, c.args->b, &c.b));
@@ -280,6 +323,7 @@ int cmd_diff(int argc, char **argv)
         ONLY_OPTION(&args.only),
         opt_real("tolerance", "X", &args.tolerance, "0", 0, 1e300,
                  "values a, b are the same if |a - b| <= X max(1, |a|, |b|)"),
+        opt_flag("bits", &args.bits, "values are the same if their bits are: not 0.0 and -0.0"),
         JSON_OPTION,
         {0},
     };

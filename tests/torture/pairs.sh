@@ -6,7 +6,7 @@
 #     [PAIRS=few] tests/torture/pairs.sh
 #
 # On the same grid always; in reproducible mode on any other grid of powers of two. Compared are the
-# last checkpoints: every data set (cleave diff), parameters and optimizer alike. PAIRS=all tries more
+# last checkpoints: every data set (cleave diff --bits), parameters and optimizer alike. PAIRS=all tries more
 # grids.
 set -u
 
@@ -51,7 +51,7 @@ resume() {
     rm -rf resumed
     train "$2" --resume "$1/step-00000003.h5" --save resumed
     pairs=$((pairs + 1))
-    "$CLEAVE" diff "$1/step-00000006.h5" resumed/step-00000006.h5 >log 2>&1 ||
+    "$CLEAVE" diff --bits "$1/step-00000006.h5" resumed/step-00000006.h5 >log 2>&1 ||
         { echo "pairs.sh: $1, resumed on $2, differs:"; head -n 20 log; exit 1; }
 }
 
@@ -71,7 +71,7 @@ done
 
 whole one col=1 --reproducible
 whole four data=2,col=2 --reproducible
-"$CLEAVE" diff one/step-00000006.h5 four/step-00000006.h5 >log 2>&1 ||
+"$CLEAVE" diff --bits one/step-00000006.h5 four/step-00000006.h5 >log 2>&1 ||
     { echo "pairs.sh: two grids differ:"; head -n 20 log; exit 1; }
 for grid in $one; do resume one "$grid"; done
 for grid in $four; do resume four "$grid"; done
