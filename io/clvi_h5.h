@@ -31,6 +31,8 @@ typedef struct {
     H5FD_t base;
     const clvi_file *file; /* borrowed                           */
     haddr_t end;           /* of what HDF5 knows to be in use    */
+    clv_status status;     /* of the reads, and its message      */
+    char message[1024];
 } clvi_h5_open;
 
 /* What is opened for reading with this access list is that file. The driver, to be unregistered

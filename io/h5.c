@@ -483,6 +483,7 @@ clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
     clvi_h5_drop(access);
     if (driver >= 0) H5FDunregister(driver);
     clvi_h5_leave();
+    if (open.status != CLV_OK) status = clvi_fail(open.status, "%s", open.message);
     if (status != CLV_OK) {
         clvi_free(r.table);
         r.table = NULL;

@@ -40,12 +40,19 @@ static haddr_t get_size(const H5FD_t *base, H5FD_mem_t type)
     return (haddr_t)((const clvi_h5_open *)base)->file->bytes;
 }
 
+/* HDF5 knows only that a read failed; why stays with the open file. */
 static herr_t read_ours(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t bytes,
                         void *to)
 {
     (void)type, (void)transfer;
-    const clvi_file *file = ((clvi_h5_open *)base)->file;
-    return at <= INT64_MAX && clvi_file_read(file, to, bytes, (int64_t)at) == CLV_OK ? 0 : -1;
+    clvi_h5_open *open = (clvi_h5_open *)base;
+    if (at > INT64_MAX) return -1;
+    clv_status status = clvi_file_read(open->file, to, bytes, (int64_t)at);
+    if (status == CLV_OK) return 0;
+    if (open->status == CLV_OK)
+        snprintf(open->message, sizeof open->message, "%s", clv_last_error());
+    open->status = status;
+    return -1;
 }
 
 static herr_t refuse_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t bytes,
