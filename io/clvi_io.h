@@ -50,6 +50,8 @@ clv_status clvi_file_sync(const clvi_file *file);
 clv_status clvi_file_reserve(const clvi_file *file, int64_t bytes);
 /* Renames and syncs the folder: after this the new name outlives a power cut. */
 clv_status clvi_file_rename(const char *from, const char *to);
+/* Removes a file; one that is not there is fine. */
+clv_status clvi_file_remove(const char *path);
 /* Syncs the folder that path is in. */
 clv_status clvi_file_sync_folder(const char *path);
 /* Calls action for the path of every file in dir whose name fits a pattern of the shell's, until

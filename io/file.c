@@ -218,11 +218,29 @@ clv_status clvi_file_rename(const char *from, const char *to)
     return clvi_file_sync_folder(to);
 }
 
+clv_status clvi_file_remove(const char *path)
+{
+    int code;
+    do code = unlink(path);
+    while (code != 0 && errno == EINTR);
+    if (code == 0 || errno == ENOENT) return CLV_OK;
+    return clvi_fail(CLV_EIO, "%s: cannot remove: %s", path, strerror(errno));
+}
+
+/* opendir, for as long as it is interrupted. */
+static DIR *listed(const char *dir)
+{
+    DIR *list;
+    do list = opendir(dir);
+    while (!list && errno == EINTR);
+    return list;
+}
+
 clv_status clvi_each_file(const char *dir, const char *pattern,
                           clv_status (*action)(void *context, const char *path), void *context)
 {
     clv_status status = CLV_OK;
-    DIR *list = opendir(dir);
+    DIR *list = listed(dir);
     CLVI_CHECK(list, CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
     for (struct dirent *entry; errno = 0, status == CLV_OK && (entry = readdir(list));) {
         if (fnmatch(pattern, entry->d_name, FNM_PERIOD) != 0) continue;

@@ -69,7 +69,10 @@ static clv_status make_folder(const char *dir)
         end += 1 + strcspn(end + 1, "/");
         char slash = *end;
         *end = 0;
-        if (mkdir(part, 0777) == 0)
+        int code;
+        do code = mkdir(part, 0777);
+        while (code != 0 && errno == EINTR);
+        if (code == 0)
             CLVI_TRY(clvi_file_sync_folder(part));
         else
             CLVI_CHECK(stat(part, &info) == 0, CLV_EIO, "%s: cannot make the folder: %s", part,
@@ -121,8 +124,7 @@ static clv_status remove_step(const char *dir, int64_t step)
     clv_status status = CLV_OK;
     char *path = clvi_step_path(dir, step);
     CLVI_CHECK(path, CLV_ENOMEM, "%s: name of a file", dir);
-    CLVI_CHECK(unlink(path) == 0 || errno == ENOENT, CLV_EIO, "%s: cannot remove: %s", path,
-               strerror(errno));
+    CLVI_TRY(clvi_file_remove(path));
 done:
     clvi_free(path);
     return status;

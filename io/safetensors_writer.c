@@ -213,12 +213,6 @@ done:
     return status;
 }
 
-static clv_status remove_file(const char *path)
-{
-    if (unlink(path) == 0 || errno == ENOENT) return CLV_OK;
-    return clvi_fail(CLV_EIO, "%s: cannot remove: %s", path, strerror(errno));
-}
-
 /* Takes away what would make other files a model beside this one or together with it. A single
  * file alone is replaced by its successor. */
 static clv_status remove_old_heads(const clv_safetensors_writer *w)
@@ -227,8 +221,8 @@ static clv_status remove_old_heads(const clv_safetensors_writer *w)
     char *index = clvi_format("%s/" CLVI_ST_INDEX, w->folder);
     char *single = clvi_format("%s/" CLVI_ST_SINGLE, w->folder);
     CLVI_CHECK(index && single, CLV_ENOMEM, "%s: names of its files", w->folder);
-    CLVI_TRY(remove_file(index));
-    if (w->plan.indexed) CLVI_TRY(remove_file(single));
+    CLVI_TRY(clvi_file_remove(index));
+    if (w->plan.indexed) CLVI_TRY(clvi_file_remove(single));
     CLVI_TRY(clvi_file_sync_folder(index));
 done:
     clvi_free(index);
@@ -242,7 +236,7 @@ static clv_status remove_stranger(void *context, const char *path)
     const clv_safetensors_writer *w = context;
     for (int f = 0; f < w->plan.files; f++)
         if (strcmp(w->output[f].path, path) == 0) return CLV_OK;
-    return remove_file(path);
+    return clvi_file_remove(path);
 }
 
 /* Rank 0. */

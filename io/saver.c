@@ -345,7 +345,7 @@ static clv_status try_folder(const clv_saver *s)
     CLVI_CHECK(name, CLV_ENOMEM, "%s: name of a file", s->dir);
     CLVI_TRY(clvi_folder_prepare(s->dir));
     CLVI_TRY(clvi_file_create_locked(name, &file));
-    unlink(name);
+    CLVI_TRY(clvi_file_remove(name));
 done:
     clvi_file_close(&file);
     clvi_free(name);

@@ -4,11 +4,14 @@
  *
  * RANKS: 1 2 4
  *
- * The 1st, 2nd, 3rd ... write, sync, rename, open, truncation, reservation or close in the folder
- * fails with EIO; with ENOSPC, and the disk stays full; is cut short; is interrupted; until a save
- * needs no more. After a failure every rank has the same status within 5 seconds and a message that
- * names the rank and the folder, the checkpoint before is as it was, and nothing is left behind: no
- * file, no descriptor, no memory. Short and interrupted calls are no failures.
+ * The 1st, 2nd, 3rd ... read, write, sync, rename, open, truncation, reservation, lock, close,
+ * removal or listing in the folder fails with EIO; with ENOSPC, and the disk stays full; is cut
+ * short; is interrupted; until a save needs no more. After a failure every rank has the same status
+ * within 5 seconds and a message that names the rank and the folder, the checkpoint before is as it
+ * was, and nothing is left behind: no file, no descriptor, no memory. Short and interrupted calls
+ * are no failures; nor is a lock that cannot be had. An old step that cannot be removed is a
+ * failure, but the new one stands, and the old one goes with the next. The same holds of making the
+ * folder.
  */
 #include "shim.h"
 #include "torture.h"
@@ -84,7 +87,7 @@ static bool check_status_of(const trial *t, const outcome *result)
     bool good = CHECK(result->seconds < patience);
     if (harmless) return CHECK_OK(result->status) & good;
     if (result->vital) good &= CHECK_STATUS(result->status, CLV_EIO);
-    if (result->status != CLV_OK) good &= check_message(t);
+    if (result->status != CLV_OK) good &= CHECK_STATUS(result->status, CLV_EIO) & check_message(t);
     return good;
 }
 
@@ -133,6 +136,8 @@ static void fail_every(bool background)
             while (t.nth < MOST_CALLS && try_fault(&t, ++step, &newest)) t.nth++;
             CHECK(t.nth > (rank ? 3 : 10) && t.nth < MOST_CALLS);
         }
+    CHECK_OK(torture_save(&model, scratch, ++step));
+    CHECK_INT(torture_list(scratch, "step-*.h5", 0, NULL), TORTURE_KEEP);
     torture_destroy(&model);
     scratch_end();
 }
@@ -147,8 +152,46 @@ static void in_the_background(void)
     fail_every(true);
 }
 
+/* A saver of a folder two levels below what is there. Whether the call to be struck was made. */
+static bool try_create(const trial *t)
+{
+    clv_saver *saver = NULL;
+    bool vital = false;
+    char call[32] = "";
+    int64_t live = clvi_alloc_live();
+    const char *dir = in_scratch("%d-%d-%d/run", (int)t->fault, t->rank, (int)t->nth);
+    if (check_rank() == t->rank) shim_arm(scratch, t->nth, t->fault);
+    clv_status status = clv_saver_create(world, dir, NULL, &saver);
+    const char *struck = check_rank() == t->rank ? shim_disarm(&vital) : NULL;
+    snprintf(call, sizeof call, "%s", struck ? struck : "");
+    CHECK_OK(clv_grid_broadcast(world, t->rank, call, sizeof call));
+    check_everywhere(status);
+    CHECK(!saver == (status != CLV_OK));
+    if (!*call || t->fault == SHIM_SHORT || t->fault == SHIM_EINTR) CHECK_OK(status);
+    if (status != CLV_OK) CHECK_STATUS(status, CLV_EIO), check_message(t);
+    clv_saver_destroy(&saver);
+    CHECK_OK(clv_saver_create(world, dir, NULL, &saver)); /* what failed once, may go well */
+    clv_saver_destroy(&saver);
+    CHECK_INT(torture_list(dir, ".*.tmp-*", 0, NULL), 0);
+    CHECK_INT(clvi_alloc_live(), live);
+    return *call;
+}
+
+static void making_the_folder(void)
+{
+    scratch_begin();
+    for (int fault = 0; fault < SHIM_FAULTS; fault++)
+        for (int rank = 0; rank < check_size(); rank++) {
+            trial t = {rank, (shim_fault)fault, 1};
+            while (t.nth < MOST_CALLS && try_create(&t)) t.nth++;
+            CHECK(t.nth > (rank ? 0 : 6) && t.nth < MOST_CALLS);
+        }
+    scratch_end();
+}
+
 const check_case check_cases[] = {
     {"every call", every_call},
     {"in the background", in_the_background},
+    {"making the folder", making_the_folder},
     {0},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "shim.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -145,6 +147,16 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t offs
     return -1;
 }
 
+EXPORT ssize_t pread(int fd, void *data, size_t bytes, off_t offset)
+{
+    REAL(pread);
+    int error = fault_of(is_open(fd), __func__, VITAL);
+    if (error < 0 && bytes > 1) bytes /= 2;
+    if (error <= 0) return real(fd, data, bytes, offset);
+    errno = error;
+    return -1;
+}
+
 EXPORT int fsync(int fd)
 {
     REAL(fsync);
@@ -179,6 +191,41 @@ EXPORT int posix_fallocate(int fd, off_t offset, off_t bytes)
     REAL(posix_fallocate);
     int error = fault_of(is_open(fd), __func__, NEEDS_ROOM | VITAL);
     return error > 0 ? error : real(fd, offset, bytes);
+}
+
+/* Only locks. */
+EXPORT int fcntl(int fd, int command, ...)
+{
+    REAL(fcntl);
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    STRIKE(is_open(fd) && command == F_OFD_SETLK, 0);
+    return real(fd, command, argument);
+}
+
+EXPORT int unlink(const char *path)
+{
+    REAL(unlink);
+    STRIKE(is_ours(path), 0);
+    return real(path);
+}
+
+EXPORT int mkdir(const char *path, mode_t mode)
+{
+    REAL(mkdir);
+    STRIKE(is_ours(path), NEEDS_ROOM);
+    return real(path, mode);
+}
+
+EXPORT DIR *opendir(const char *path)
+{
+    REAL(opendir);
+    int error = fault_of(is_ours(path), __func__, 0);
+    if (error <= 0) return real(path);
+    errno = error;
+    return NULL;
 }
 
 EXPORT int rename(const char *from, const char *to)
