@@ -11,7 +11,8 @@
  *
  * Every rank has the same status; what was there stays; nothing is left behind, neither memory of
  * Cleave's nor a temporary file; and the next one, with memory, succeeds. STRIDE in the
- * environment: only every so many allocations.
+ * environment: only every so many allocations. A save in the background too, whose thread has its
+ * share of them.
  */
 #include "shim_malloc.h"
 #include "torture.h"
@@ -84,15 +85,16 @@ static bool try_once(const way *w, clv_status (*call)(void), int rank, int64_t n
     return status == CLV_OK && (mine == 0 || w->disarm == disarm_alloc);
 }
 
-static void fail_every(const way *w)
+static void fail_every(const way *w, bool background)
 {
     clv_status (*const calls[])(void) = {save_next, load_newest};
     const char *given = getenv("STRIDE");
     int stride = given ? atoi(given) : w->stride;
     scratch_begin();
     CHECK_OK(torture_create(world, 1, &model));
+    model.background = background;
     step = newest = 0;
-    for (int call = 0; call < 2; call++)
+    for (int call = 0; call < (background ? 1 : 2); call++) /* a load is the same */
         for (int rank = 0; rank < check_size(); rank++) {
             step = newest;
             CHECK_OK(save_next());
@@ -109,14 +111,15 @@ static void fail_every(const way *w)
 static void own_memory(void)
 {
     const way own = {"clvi_alloc", clvi_alloc_fail_at, disarm_alloc, 1, 3};
-    fail_every(&own);
+    fail_every(&own, false);
+    fail_every(&own, true);
 }
 
 static void everyones_memory(void)
 {
     const way all = {"malloc", arm_malloc, shim_malloc_disarm, 1, 0};
     if (shim_malloc_works())
-        fail_every(&all);
+        fail_every(&all, false), fail_every(&all, true);
     else if (check_rank() == 0)
         printf("SKIPPED: with AddressSanitizer malloc is not ours\n");
 }
