@@ -5,9 +5,10 @@
 #
 #     [FUZZ=5] [TARGETS="checkpoint front safetensors"] tests/torture/fuzz.sh
 #
-# Builds tests/torture/fuzz (make tests/torture/fuzz), makes the files it begins with
-# (tests/torture/seeds) and runs each target for FUZZ seconds. What it finds stays in
-# fuzz-findings/ of the build folder, and is run again first the next time: a finding is a file, and
+# Builds tests/torture/fuzz (make tests/torture/fuzz), runs every file of corpus/TARGET and then
+# each target for FUZZ seconds, beginning with those files and with good ones (tests/torture/seeds).
+# corpus/ holds the smallest of the files that hours of fuzzing found to reach all that they reach
+# (-merge=1), 300 KB at most. What a run finds stays in fuzz-findings/ of the build folder, and is run again first the next time: a finding is a file, and
 # FUZZ_TARGET=TARGET tests/torture/fuzz FILE shows it. No clang: skipped.
 set -u
 
@@ -26,19 +27,23 @@ MAKEFLAGS='' make -s -C "$abs_top_builddir" CLANG="$CLANG" tests/torture/fuzz te
     >"$work/make" 2>&1 || { cat "$work/make"; exit 1; }
 "$abs_top_builddir/tests/torture/seeds" "$work" || exit 1
 
-failed=''
+failed='' fuzz=$abs_top_builddir/tests/torture/fuzz
 for target in $TARGETS; do
     findings=$abs_top_builddir/fuzz-findings/$target
     seeds=$work/checkpoint leaks=0 # HDF5 1.10.8 loses memory on most damaged files
     [ "$target" != safetensors ] || { seeds=$work/safetensors leaks=1; }
     mkdir -p "$findings" "$work/corpus"
-    FUZZ_TARGET=$target ASAN_OPTIONS=detect_leaks=$leaks:allocator_may_return_null=1 \
-        timeout $((FUZZ + 120)) "$abs_top_builddir/tests/torture/fuzz" -max_total_time="$FUZZ" \
-        -timeout=5 -rss_limit_mb=2048 -max_len=131072 -detect_leaks=$leaks -print_final_stats=1 \
-        -artifact_prefix="$findings/" "$work/corpus" "$seeds" "$findings" >"$work/log" 2>&1
-    code=$?
+    export FUZZ_TARGET="$target" ASAN_OPTIONS=detect_leaks=$leaks:allocator_may_return_null=1
+    set -- -timeout=5 -rss_limit_mb=2048 -detect_leaks=$leaks -artifact_prefix="$findings/"
+    timeout 120 "$fuzz" "$@" "$here/corpus/$target"/* >"$work/log" 2>&1
+    code=$? known=$(grep -c '^Executed' "$work/log")
+    [ $code != 0 ] || [ "$known" = "$(find "$here/corpus/$target" -type f | wc -l)" ] || code=1
+    [ $code != 0 ] ||
+        timeout $((FUZZ + 120)) "$fuzz" "$@" -max_total_time="$FUZZ" -max_len=131072 \
+            -print_final_stats=1 "$work/corpus" "$here/corpus/$target" "$seeds" "$findings" \
+            >"$work/log" 2>&1 || code=$?
     rm -rf "$work/corpus"
-    echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") files"
+    echo "$target: $known known files, $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") files"
     [ $code = 0 ] || { failed="$failed $target"; tail -n 40 "$work/log"; }
 done
 [ -z "$failed" ] || { echo "fuzz.sh: findings in$failed"; exit 1; }

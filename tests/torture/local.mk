@@ -23,7 +23,7 @@ tests_torture_allocations_SOURCES = tests/torture/allocations.c tests/torture/sh
 tests_torture_faults_SOURCES = tests/torture/faults.c tests/torture/shim.c tests/torture/shim.h
 
 # clang's libFuzzer looks at the readers; everything else is as it was built.
-EXTRA_DIST += tests/torture/fuzz.c
+EXTRA_DIST += tests/torture/fuzz.c tests/torture/corpus
 CLEANFILES = tests/torture/fuzz
 CLANG = clang
 FUZZ_CFLAGS = -std=gnu11 -g -O1 -fsanitize=fuzzer,address -fno-omit-frame-pointer
