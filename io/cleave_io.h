@@ -26,9 +26,11 @@ CLV_API bool clv_name_matches(const char *pattern, const char *name);
 
 /* ---- Writing a checkpoint ----------------------------------------------------------- */
 
-/* One data set. */
+/* One data set. Its name is UTF-8 of at most 1000 bytes, parts between single slashes, which make
+ * groups; no part is empty, "." or "..", nor is the first one "cleave". Names differ, and none is a
+ * group of another. */
 typedef struct {
-    const char *name; /* '/' makes groups */
+    const char *name;
     int64_t m, n;
     clv_dtype dtype;
 } clv_checkpoint_entry;
@@ -43,15 +45,19 @@ CLV_API clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int co
 /* The same piece by piece, for what does not fit in memory at once. */
 typedef struct clv_checkpoint_writer clv_checkpoint_writer;
 
-/* Makes the file under its temporary name, with room for all. entries are copied. Collective. */
+/* Makes the file under its temporary name, with room for all, after removing what killed writers of
+ * this path left. entries are copied. CLV_EARG (path, names), CLV_EDTYPE, CLV_ESHAPE;
+ * CLV_EMISMATCH where the processes' arguments differ; CLV_EIO where it cannot be made or there is
+ * no room: any process's failure is everyone's, and names its rank. Collective. */
 CLV_API clv_status clv_checkpoint_begin(clv_grid *grid, const char *path, int count,
                                         const clv_checkpoint_entry entries[], const char *json,
                                         clv_checkpoint_writer **writer);
 /* Writes a block of entry i, of the entry's type, anywhere within its shape. Every element has to
- * be put once, by any process; those never put are zeros. Local. */
+ * be put once, by any process; those never put are zeros. CLV_EARG for another i, CLV_ESHAPE for a
+ * block not within; CLV_EIO, of this block or one before. Local. */
 CLV_API clv_status clv_checkpoint_put(clv_checkpoint_writer *writer, int i, clv_block block);
 /* Commits if `mine` is CLV_OK on every process, otherwise removes the temporary file and returns
- * the failure. Sets *writer to NULL. Collective. */
+ * the failure: what was at path stays. CLV_EIO. Sets *writer to NULL. Collective. */
 CLV_API clv_status clv_checkpoint_commit(clv_checkpoint_writer **writer, clv_status mine);
 
 /* ---- Reading a checkpoint ------------------------------------------------------------ */
@@ -76,8 +82,8 @@ CLV_API int64_t clv_checkpoint_bytes(const clv_checkpoint *checkpoint); /* of th
 /* What a load expects of the file. */
 typedef struct {
     const char *only; /* a pattern: of the file's data sets and of the matrices, only these count */
-    bool
-        lax; /* a matrix without data set keeps its values, a data set without matrix is left out */
+    bool lax;         /* a matrix without data set keeps its values, a data set without matrix is
+                       * left out */
 } clv_load_options;
 
 /* Reads each matrix's block, whatever its layout (no pending sums), checking every byte that is
@@ -134,14 +140,18 @@ typedef struct {
 
 /* Saves the steps of one run. What crashes left under temporary names goes at the next save, and
  * steps greater than the one saved, which an abandoned run left, go with `keep`. No file is removed
- * before a newer one is durable. */
+ * before a newer one is durable. After a failure, older checkpoints are as they were and the saver
+ * goes on with the next step; one that comes from removing old files leaves the new step durable,
+ * and they go with the next. */
 typedef struct clv_saver clv_saver;
 
-/* Makes the folder where missing, and checks that it can be written. Collective. */
+/* Makes the folder where missing, and checks that it can be written: CLV_EIO. CLV_EARG,
+ * CLV_EMISMATCH. Collective. */
 CLV_API clv_status clv_saver_create(clv_grid *grid, const char *dir,
                                     const clv_saver_options *options, clv_saver **saver);
 /* Saves a step. In the background: copies what this process has to write, after the save before, if
- * one is still under way, has ended; returns that one's failure if it failed. Collective. */
+ * one is still under way, has ended; returns that one's failure if it failed. CLV_EARG for a step
+ * below 0; else fails as clv_checkpoint_begin and commit do. Collective. */
 CLV_API clv_status clv_saver_save(clv_saver *saver, int64_t step, int count,
                                   const clv_named matrices[], const char *json);
 /* To be called after each step of a run: moves a save in the background on, and returns its failure
@@ -205,7 +215,9 @@ CLV_API clv_status clv_safetensors_read(clv_safetensors *file, int i, clv_dtype 
  * under temporary names, synced, renamed, what makes them a model last. The folder is made where
  * missing, not those above it. Another model in it is replaced: a crash then leaves either, or,
  * where shards or the kind of model change, none that opens; never a mixture. begin and commit are
- * Collective, put is Local and means what clv_checkpoint_put means. */
+ * Collective, put is Local and means what clv_checkpoint_put means. begin: CLV_EARG (names are
+ * UTF-8, different, and not "__metadata__"), CLV_ESHAPE, CLV_EDTYPE, CLV_EMISMATCH where arguments
+ * differ, CLV_EIO; put: CLV_EARG, CLV_EIO; commit: CLV_EIO. */
 typedef struct clv_safetensors_writer clv_safetensors_writer;
 typedef struct {
     const char *name;
