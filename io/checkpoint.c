@@ -89,7 +89,6 @@ void clv_checkpoint_close(clv_checkpoint **checkpoint)
 {
     if (!checkpoint || !*checkpoint) return;
     clvi_file_close(&(*checkpoint)->file);
-    clvi_free((*checkpoint)->buffer);
     clvi_free((*checkpoint)->path);
     clvi_free((*checkpoint)->table);
     clvi_free(*checkpoint);

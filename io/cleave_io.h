@@ -91,9 +91,11 @@ typedef struct {
  * are the same names with the same shapes, or one error names all that are missing, extra
  * (CLV_ENOTFOUND) or misshapen (CLV_ESHAPE; CLV_EDTYPE: one of them integers), and nothing is
  * loaded. Floating types are converted once, to nearest, ties to even; beyond the type's range
- * lies infinity, and NaN stays NaN. After CLV_ECORRUPT or CLV_EIO the matrices' values are
- * undefined. Parameters without an optimizer's state: only = "*,!adamw.*,!sgd.*". NULL options: all
- * defaults. Memory beside the matrices: 64 MiB at most. Collective. */
+ * lies infinity, and NaN stays NaN. After CLV_ECORRUPT (damage, or the file was written to
+ * meanwhile) or CLV_EIO the matrices' values are undefined. The file is mapped while it is read:
+ * SIGBUS is Cleave's meanwhile, and all but its own faults go on to the program's handler.
+ * Parameters without an optimizer's state: only = "*,!adamw.*,!sgd.*". NULL options: all defaults.
+ * Memory beside the matrices: 64 MiB at most. Collective. */
 CLV_API clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count,
                                        const clv_named matrices[], const clv_load_options *options);
 

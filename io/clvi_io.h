@@ -182,10 +182,36 @@ static inline bool clvi_block_inside(clv_block block, int64_t m, int64_t n)
 clv_status clvi_block_read(const clvi_file *file, const clvi_entry *entry, clv_dtype dtype,
                            clv_block block, void *stage);
 
-/* ---- read.c: blocks out of checked tiles ------------------------------------------- */
+/* ---- view.c: the bytes of a file as memory ------------------------------------------ */
 
-/* Bytes that are read, hashed and handed on while they are in the cache. */
-enum { CLVI_PIECE = 256 << 10 };
+typedef struct {
+    int64_t bytes, seconds, nanoseconds; /* its size, and when it was last written */
+} clvi_file_state;
+
+/* For one thread at a time. */
+typedef struct {
+    const clvi_file *file; /* borrowed; NULL: not open                    */
+    clvi_file_state state; /* when the view was opened                    */
+    char *window;          /* what is mapped, [begin, end); NULL: nothing */
+    int64_t begin, end;
+    char *buffer; /* CLVI_TILE, for what cannot be mapped; NULL before the first such bytes */
+} clvi_view;
+
+/* Uses bytes that stay there until it returns. shared: processes of the node that have these bytes
+ * shared too have the very same; else they are this process's own copy. Called again, from the
+ * start, with a copy of bytes that went away during the call. */
+typedef clv_status clvi_use(const void *data, bool shared, void *context);
+
+/* All Local. A view takes SIGBUS from the program while it is open. Close it also if opening it
+ * failed. */
+clv_status clvi_view_open(const clvi_file *file, clvi_view *view);
+/* Shows bytes of the file, at most CLVI_TILE, to use, and returns what that returns. */
+clv_status clvi_view_use(clvi_view *view, int64_t offset, size_t bytes, clvi_use *use,
+                         void *context);
+/* CLV_ECORRUPT: the file was written to since the view was opened. */
+clv_status clvi_view_close(clvi_view *view);
+
+/* ---- read.c: blocks out of checked tiles ------------------------------------------- */
 
 /* A process's block of one data set, whose elements become dtype. */
 typedef struct {
@@ -194,19 +220,17 @@ typedef struct {
     clv_block block;
 } clvi_target;
 
-/* Reads this process's block alone. buffer: CLVI_PIECE bytes. Local. */
-clv_status clvi_read_alone(const clvi_table *table, const clvi_file *file,
-                           const clvi_target *target, void *buffer);
-
-/* The processes of a node that read together where their blocks lie in the same tiles. table and
- * file are borrowed. Collective; destroy only after all have agreed that their reading is done. */
-typedef struct clvi_crew clvi_crew;
-clv_status clvi_crew_create(clv_grid *grid, const clvi_table *table, const clvi_file *file,
-                            clvi_crew **crew);
-void clvi_crew_destroy(clvi_crew **crew);
-/* Reads this process's block of a matrix of this spec. Collective over the node, but a failure is
- * this process's own: it goes on to serve its neighbours. */
-clv_status clvi_crew_read(clvi_crew *crew, clv_spec spec, const clvi_target *mine);
+/* Reads for all processes of a grid (each with a reader of its own), or with grid NULL for this one
+ * alone. table, file and grid are borrowed. All Local; of a grid's readers, nothing is valid before
+ * all processes have agreed that all of them, closing too, succeeded. */
+typedef struct clvi_reader clvi_reader;
+clv_status clvi_reader_open(const clvi_table *table, const clvi_file *file, clv_grid *grid,
+                            clvi_reader **reader);
+/* Reads this process's block; of a grid's reader, that of a matrix of this spec, which all
+ * processes read. spec is not used by one that reads alone. */
+clv_status clvi_reader_read(clvi_reader *reader, clv_spec spec, const clvi_target *mine);
+/* Fails as clvi_view_close does. */
+clv_status clvi_reader_close(clvi_reader **reader);
 
 /* ---- job.c: file work in a thread of its own ------------------------------------------ */
 
@@ -334,7 +358,6 @@ struct clv_checkpoint {
     clvi_table *table;
     clvi_file file; /* stays open: a newer file of this name, or none, does not matter */
     char *path;
-    void *buffer; /* of clv_checkpoint_read, from its first call on */
 };
 
 /* What write and load have in common. Local: the matrices are this grid's, named, without pending

@@ -111,20 +111,29 @@ done:
 
 /* ---- Load ------------------------------------------------------------------------------- */
 
-/* A failure of this process does not end its part in the crew before the next vote. */
-static clv_status read_all(const clv_checkpoint *c, clvi_crew *crew, int count,
-                           const clv_named matrices[], const matching *match)
+/* Closes a reader after what it did; that the file changed explains any other failure. */
+static clv_status closed(clvi_reader **reader, clv_status status)
 {
-    clv_status first = CLV_OK;
+    clv_status changed = clvi_reader_close(reader);
+    return changed == CLV_OK ? status : changed;
+}
+
+/* This process's blocks; the others' votes tell whether all tiles are good. */
+static clv_status read_all(const clv_checkpoint *c, int count, const clv_named matrices[],
+                           const matching *match)
+{
+    clv_status status;
+    clvi_reader *reader = NULL;
+    CLVI_TRY(clvi_reader_open(c->table, &c->file, c->grid, &reader));
     for (int i = 0; i < count; i++) {
         if (match->found[i] < 0) continue;
         clv_spec spec = clv_matrix_spec(matrices[i].matrix);
-        clvi_target target = {&clvi_table_entries(c->table)[match->found[i]], spec.dtype,
-                              clv_matrix_block(matrices[i].matrix)};
-        clv_status status = clvi_crew_read(crew, spec, &target);
-        if (first == CLV_OK) first = status;
+        clvi_target mine = {&clvi_table_entries(c->table)[match->found[i]], spec.dtype,
+                            clv_matrix_block(matrices[i].matrix)};
+        CLVI_TRY(clvi_reader_read(reader, spec, &mine));
     }
-    return first;
+done:
+    return closed(&reader, status);
 }
 
 clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count, const clv_named matrices[],
@@ -132,7 +141,6 @@ clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count, const clv_
 {
     clv_status status;
     matching match = {0};
-    clvi_crew *crew = NULL;
     if (!checkpoint) return clvi_fail(CLV_EARG, "expected a checkpoint, found NULL");
     clv_load_options all = {0};
     if (!options) options = &all;
@@ -146,11 +154,9 @@ clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count, const clv_
                             5, same));
     status = match_all(checkpoint, count, matrices, options, &match);
     CLVI_TRY(clv_grid_agree(checkpoint->grid, status));
-    CLVI_TRY(clvi_crew_create(checkpoint->grid, checkpoint->table, &checkpoint->file, &crew));
-    status = read_all(checkpoint, crew, count, matrices, &match);
+    status = read_all(checkpoint, count, matrices, &match);
     CLVI_TRY(clv_grid_agree(checkpoint->grid, status));
 done:
-    clvi_crew_destroy(&crew);
     clvi_free(match.taken);
     clvi_free(match.found);
     return status;
@@ -188,12 +194,12 @@ clv_status clv_checkpoint_read(clv_checkpoint *checkpoint, int i, clv_dtype dtyp
 {
     clv_status status;
     clv_checkpoint *c = checkpoint;
+    clvi_reader *reader = NULL;
     if (!c) return clvi_fail(CLV_EARG, "expected a checkpoint, found NULL");
     CLVI_TRY(check_read(c, i, dtype, &block));
-    if (!c->buffer) c->buffer = clvi_alloc(CLVI_PIECE);
-    CLVI_CHECK(c->buffer, CLV_ENOMEM, "%s: a buffer to read", c->path);
     clvi_target target = {&clvi_table_entries(c->table)[i], dtype, block};
-    status = clvi_read_alone(c->table, &c->file, &target, c->buffer);
+    CLVI_TRY(clvi_reader_open(c->table, &c->file, NULL, &reader));
+    status = clvi_reader_read(reader, (clv_spec){0}, &target);
 done:
-    return status;
+    return closed(&reader, status);
 }

@@ -39,4 +39,5 @@ libcleave_internal_la_SOURCES += \
 	io/tokens_h5.c \
 	io/tokens_writer.c \
 	io/verify.c \
+	io/view.c \
 	io/vocabulary.c

@@ -13,13 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 256 << 10 }; /* bytes read, and hashed while they are in the cache */
+
 /* The chosen tiles, numbered through. */
 typedef struct {
     const clv_checkpoint *checkpoint;
     const clv_verify_options *options;
     int64_t *first;     /* of each entry: number of its first tile; first[count]: all tiles */
     unsigned char *bad; /* of each tile                                                     */
-    char *buffers;      /* CLVI_PIECE for each thread                                       */
+    char *buffers;      /* PIECE for each thread                                       */
     clvi_range mine;    /* of this process                                                  */
     _Atomic int64_t next, done; /* of this process: tile to check; bytes checked              */
     int64_t all; /* bytes of this process                                            */
@@ -54,7 +56,7 @@ static clv_status prepare(survey *s)
     clv_grid *grid = s->checkpoint->grid;
     int64_t count = entries_in(s), tiles = 0;
     s->first = clvi_alloc((size_t)(count + 1) * sizeof *s->first);
-    s->buffers = clvi_alloc((size_t)threads_of() * CLVI_PIECE);
+    s->buffers = clvi_alloc((size_t)threads_of() * PIECE);
     CLVI_CHECK(s->first && s->buffers, CLV_ENOMEM, "rank %d: what verifying needs",
                clv_grid_rank(grid));
     for (int64_t i = 0; i < count; tiles += chosen_tiles(s, i++)) s->first[i] = tiles;
@@ -89,8 +91,8 @@ static bool is_as_written(const survey *s, const clvi_entry *entry, int64_t tile
     clvi_hasher hasher;
     clvi_range range = clvi_tile_range(entry, tile);
     clvi_hasher_begin(&hasher);
-    for (int64_t at = range.begin; at < range.end; at += CLVI_PIECE) {
-        size_t bytes = (size_t)(range.end - at < CLVI_PIECE ? range.end - at : CLVI_PIECE);
+    for (int64_t at = range.begin; at < range.end; at += PIECE) {
+        size_t bytes = (size_t)(range.end - at < PIECE ? range.end - at : PIECE);
         if (clvi_file_read(&s->checkpoint->file, buffer, bytes, entry->offset + at) != CLV_OK)
             return false;
         clvi_hasher_add(&hasher, buffer, bytes);
@@ -127,7 +129,7 @@ static void check_tiles(survey *s)
 #pragma omp parallel num_threads(threads_of())
     {
         int thread = omp_get_thread_num();
-        void *buffer = s->buffers + (size_t)thread * CLVI_PIECE;
+        void *buffer = s->buffers + (size_t)thread * PIECE;
         for (int64_t number; (number = s->next++) < s->mine.end;) {
             check_tile(s, number, buffer);
             if (thread == 0 && o->progress) o->progress(o->context, s->done, s->all);

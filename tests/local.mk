@@ -23,7 +23,8 @@ unit_tests = \
 	tests/unit/status \
 	tests/unit/terms \
 	tests/unit/tokenizer \
-	tests/unit/update
+	tests/unit/update \
+	tests/unit/view
 
 # Under the launcher; built of tests/mpi/NAME.c and check_mpi.c.
 mpi_tests = \

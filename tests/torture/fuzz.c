@@ -49,14 +49,16 @@ static void fit_front(unsigned char *bytes, size_t size)
 
 static void read_set(const clvi_table *table, const clvi_file *file, const clvi_entry *entry)
 {
-    static char buffer[CLVI_PIECE];
+    clvi_reader *reader = NULL;
     int64_t bytes = clvi_entry_bytes(entry);
     expect(entry->m >= 0 && entry->n >= 0 && bytes >= 0);
     if (bytes == 0 || bytes > MOST_BYTES) return;
     expect(entry->offset >= 0 && entry->offset + bytes <= file->bytes);
     clv_block all = {.m = entry->m, .n = entry->n, .ld = entry->n, .data = malloc((size_t)bytes)};
     clvi_target whole = {entry, entry->dtype, all};
-    if (all.data) clvi_read_alone(table, file, &whole, buffer);
+    if (all.data && clvi_reader_open(table, file, NULL, &reader) == CLV_OK)
+        clvi_reader_read(reader, (clv_spec){0}, &whole);
+    clvi_reader_close(&reader);
     free(all.data);
 }
 
