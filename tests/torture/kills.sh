@@ -94,11 +94,11 @@ check_found() {
         fail "step $acknowledged was saved, the newest is $newest"
 }
 
-# One of the victims $2..., or $run, or all of them.
+# One of the victims $2..., or $run, or all of them: some die by themselves once $run is dead.
 strike() {
     case $1 in
     launcher) kill -9 "$run" ;;
-    all) shift && kill -9 "$run" "$@" ;;
+    all) shift && kill -9 "$run" && { kill -9 "$@" || :; } ;;
     *) shift && draw $# && shift "$drawn" && kill -9 "$1" ;;
     esac
 }
