@@ -9,6 +9,9 @@ set -u
 # shellcheck source=tests/command.sh
 . "$(dirname "$0")/command.sh"
 
+: "${abs_top_builddir:=$(dirname "$CLEAVE")}"
+: "${SAVER:=$abs_top_builddir/tests/torture/saver}"
+
 # python SCRIPT ARGUMENT...: a Python that has h5py and NumPy.
 python=''
 for candidate in ${PYTHON:-} /usr/bin/python3 python3; do
@@ -148,6 +151,10 @@ bad 1 'data set block.0.mlp.up.weight, elements 0 to 16384' 2 eval --data text -
 run 2 inspect --stats --only '*.up.*' bad.h5 --json
 check "inspect --stats of damage: exit status 1" [ $code = 1 ]
 check "inspect --stats of damage: says where" grep -q 'data set block.0.mlp.up.weight, elements 0 to 16384' err
+# A checkpoint that no training run wrote, damaged: not being of a run is no failure.
+"$SAVER" plain 1 >saver.log 2>&1
+"$python" damage.py plain/step-00000001.h5 weight 0 >place2
+bad 1 '^cleave inspect: .*data set weight, elements 0 to ' 1 inspect plain --stats --json
 cp $b bad2.h5
 printf x | dd of=bad2.h5 bs=1 seek=6000 conv=notrunc 2>dd.err
 run 2 verify bad2.h5 --json

@@ -206,6 +206,17 @@ check "diverging: only finite steps are saved" [ "$(grep -c '"event": "save"' ou
 bad 1 'finite' 2 eval --load wild --data text --json
 bad 1 'finite' 2 generate --load wild --prompt The --tokens 5 --json
 
+# What fails on another rank than 0 is told too: rank 1 alone stands where the model is not.
+good "convert" 2 convert run -o hf
+cat >apart.sh <<'END'
+[ "${PMI_RANK:-0}" = 0 ] || cd elsewhere || exit
+exec "$@"
+END
+mkdir elsewhere
+"$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
+check "a failure of rank 1: exit status 1" [ $? = 1 ]
+check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+
 # ---- Bad words ----
 
 before=$(checksums)

@@ -139,7 +139,8 @@ extern tool_state tool;
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args);
 
-/* Records the text that tool_main reports instead of clv_last_error, and returns status. */
+/* clv_fail: the tool's failures and the library's have one place, so that the last one is told, and
+ * clv_grid_agree brings either to rank 0. */
 clv_status tool_fail(clv_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -147,8 +148,8 @@ clv_status tool_fail(clv_status status, const char *format, ...)
  * CLV_ELAYOUT, CLV_EUNSUPPORTED), this is a mistake in the command line. */
 clv_status tool_misuse(clv_status status);
 
-/* Prints that text, else clv_last_error, on rank 0's stderr, in one line; after a mistake in the
- * command line with a hint at --help. Returns the exit status of a failure. */
+/* Prints clv_last_error on rank 0's stderr, in one line; after a mistake in the command line with a
+ * hint at --help. Returns the exit status of a failure. */
 int tool_report(void);
 
 /* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
