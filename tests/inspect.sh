@@ -73,6 +73,8 @@ assert count > 20
 END
 check "stats: NumPy's" "$python" stats.py stats2 $b
 
+bad 1 '--only: expected a pattern that some data set fits, found block.\[' 2 inspect run --only 'block.[' --json
+
 # ---- diff ----
 
 status 0 "diff of the same" 2 diff $b run
@@ -161,6 +163,27 @@ run 2 verify bad2.h5 --json
 check "verify: the structure" [ $code = 1 ]
 check "verify: no damage list for it" [ "$(grep -c damage out)" = 0 ]
 check "verify: says structure" holds '"error": ".*bad2.h5: structure'
+
+# A folder whose newest file has a damaged structure and whose oldest has damaged values.
+mkdir three
+cp bad.h5 three/step-00000001.h5
+cp $b three/step-00000003.h5
+cp bad2.h5 three/step-00000004.h5
+echo step-00000004.h5 >three/latest
+for ranks in 1 3; do
+    run $ranks verify three --json
+    check "verify of a folder on $ranks: exit status 1" [ $code = 1 ]
+    check "verify of a folder on $ranks: a verdict on each" [ "$(sed 's/.*"file": "\([^"]*\)", "ok": \([a-z]*\).*/\1 \2/' out)" = \
+        "three/step-00000001.h5 false
+three/step-00000003.h5 true
+three/step-00000004.h5 false" ]
+    check "verify of a folder on $ranks: the last bad one on stderr" grep -q '^cleave verify: three/step-00000004.h5: structure' err
+done
+cp $b three/step-00000004.h5
+run 2 verify three
+check "verify of a folder: an error before good ones is told" grep -q '^cleave verify: three/step-00000001.h5: expected data sets as they were written' err
+mkdir bare
+bad 1 'bare: expected a complete step-NNNNNNNN.h5, found none' 2 verify bare --json
 
 # ---- What starts from a checkpoint ----
 

@@ -30,12 +30,6 @@ done:
     return status;
 }
 
-/* What an optimizer keeps lies in groups. */
-static bool is_parameter(const char *name)
-{
-    return !strchr(name, '/');
-}
-
 static void match(conversion *c, int i, complaints *wrong)
 {
     const hf_tensor *expected = &c->map->link[i].ours;

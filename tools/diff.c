@@ -258,6 +258,7 @@ static clv_status diff(void *args)
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
     TRY(open_side(c.grid, c.args->a, &c.a));
     TRY(open_side(c.grid, c.args->b, &c.b));
+    TRY(only_check(c.a.checkpoint, c.b.checkpoint, c.args->only));
     TRY(compare_all(&c));
     if (!c.args->only) compare_config(&c);
     output_json("{s:s, s:s, s:b, s:i, s:I}", "a", c.a.file, "b", c.b.file, "same",

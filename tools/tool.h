@@ -213,6 +213,14 @@ void progress_callback(void *context, int64_t done, int64_t all);
 /* Ends the line. */
 void progress_end(progress *p);
 
+/* ---- names.c: what the names of data sets say ------------------------------------------- */
+
+/* Parameters have plain names; what an optimizer keeps of them lies in groups. */
+bool is_parameter(const char *name);
+/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with a
+ * mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
+clv_status only_check(const clv_checkpoint *a, const clv_checkpoint *b, const char *only);
+
 /* ---- chunks.c, stats.c: data sets of any size ----------------------------------------- */
 
 enum { CHUNK_ELEMENTS = 1 << 21 }; /* at most, of a chunk */
