@@ -120,6 +120,16 @@ check "diff: trouble has exit status 2, as diff's" [ $code = 2 ]
 check "diff: names what is not there" grep -q 'nowhere: expected' err
 bad 2 'expected B, found none' 0 diff $a
 
+run 2 diff $a $b --only 'zzz*' --json
+check "diff of nothing: trouble" [ $code = 2 ]
+check "diff of nothing: no verdict" [ ! -s out ]
+check "diff of nothing: says so" grep -q '^cleave diff: --only: expected a pattern that some data set fits, found zzz' err
+"$CLEAVE" diff $a $b >/dev/full 2>err
+check "diff: lines that were lost are trouble" [ $? = 2 ]
+check "diff: lines that were lost are told" grep -q '^cleave diff: standard output: ' err
+"$CLEAVE" diff $b $b >/dev/full 2>err
+check "diff: a lost line of the same is trouble" [ $? = 2 ]
+
 # ---- verify ----
 
 cat >damage.py <<'END'
@@ -148,6 +158,7 @@ check "verify: which, where" holds "\"damage\": \[{\"name\": \"block.0.mlp.up.we
 run 2 verify bad.h5
 check "verify: in words" holds '^damaged: block.0.mlp.up.weight: elements 0 to 16383 (rows 0 to 63), bytes '
 check "verify: one line on stderr" [ "$(wc -l <err)" = 1 ]
+bad 1 '--only: expected a pattern that some data set fits, found zzz' 2 verify run --only 'zzz*' --json
 status 0 "verify --only around the damage" 2 verify bad.h5 --only '*,!*.up.*,!adamw.v*' --json
 bad 1 'data set block.0.mlp.up.weight, elements 0 to 16384' 2 eval --data text --load bad.h5 --json
 run 2 inspect --stats --only '*.up.*' bad.h5 --json

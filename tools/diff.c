@@ -265,6 +265,8 @@ static clv_status diff(void *args)
                 c.args->differences == 0, "datasets", c.compared, "differences",
                 (json_int_t)c.args->differences);
     if (c.args->differences == 0) output_text("the same: %d data sets\n", c.compared);
+    /* What was not told is neither the same nor different. */
+    TRY(clv_grid_agree(c.grid, output_status()));
 done:
     close_side(&c.a);
     close_side(&c.b);

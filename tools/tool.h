@@ -192,6 +192,8 @@ void output_bytes(const void *bytes, size_t count);
 const char *output_count(int64_t value, char buffer[32]);
 /* Whether all of it arrived. */
 bool output_flush(void);
+/* The same as a status: CLV_EIO if not. */
+clv_status output_status(void);
 
 /* ---- progress.c: how far, how fast, how long still -------------------------------- */
 
