@@ -84,7 +84,7 @@ typedef struct {
  * read against its checksum. Strict unless options say otherwise: the data sets and the matrices
  * are the same names with the same shapes, or one error names all that are missing, extra
  * (CLV_ENOTFOUND) or misshapen (CLV_ESHAPE; CLV_EDTYPE: one of them integers), and nothing is
- * loaded. Floating types are converted once, to nearest, ties to even; beyond the type's range
+ * loaded; CLV_ENOTFOUND too where `only` fits no name at all. Floating types are converted once, to nearest, ties to even; beyond the type's range
  * lies infinity, and NaN stays NaN. After CLV_ECORRUPT or CLV_EIO the matrices' values are
  * undefined. Parameters without an optimizer's state: only = "*,!adamw.*,!sgd.*". NULL options: all
  * defaults. Memory beside the matrices: 64 MiB at most. Collective. */

@@ -143,6 +143,12 @@ static void fits(void)
     const clv_named chosen[] = {{"a", x[1]}, {"b.bias", x[2]}, {"b.weight", x[1]}, {"new", x[3]}};
     CHECK_OK(clv_checkpoint_load(c, 4, chosen, &options));
     CHECK_INT(wrong_bits(x[2], 2) + wrong_bits(x[1], 1), 0);
+    options.only = "zzz*";
+    CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
+    CHECK(error_has("expected a pattern that some matrix or data set fits, found zzz*"));
+    options.lax = true;
+    CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
+    options.lax = false;
     options.only = "*,!adamw.*,!sgd.*";
     CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
     CHECK(!error_has("adamw") && !error_has("only in the file"));
