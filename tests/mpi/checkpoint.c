@@ -289,9 +289,12 @@ static void write_arguments(void)
     const char *path = in_scratch("refused.h5");
     clv_matrix *x = matrix_of(world, 7, 7, CLV_F32, "col|-");
     clv_matrix *sum = matrix_of(world, 7, 7, CLV_F32, "-|-;col");
-    static const char *const bad[] = {"", "/a", "a/", "a//b", ".", "a/../b", "cleave", "cleave/a"};
-    for (int i = 0; i < 8; i++)
+    static const char *const bad[] = {"",       "/a",     "a/",       "a//b",  ".",
+                                      "a/../b", "cleave", "cleave/a", "a\xff", "\xc3/a"};
+    for (int i = 0; i < 10; i++)
         CHECK_STATUS(clv_checkpoint_write(world, path, 1, &(clv_named){bad[i], x}, NULL), CLV_EARG);
+    CHECK_STATUS(clv_checkpoint_write(world, path, 1, &(clv_named){"x", x}, "{\"a\": \"\xe9\"}"),
+                 CLV_EARG);
     static const char *const pairs[][2] = {{"a", "a"}, {"a/b", "a"}, {"a", "a/b/c"}};
     for (int i = 0; i < 3; i++) {
         const clv_named two[] = {{pairs[i][0], x}, {"a-b", x}, {pairs[i][1], x}};
