@@ -404,7 +404,7 @@ static void damage(void)
     CHECK_INT(t.count, 2);
     expect_damage(&t, 0, "x", TILE, 3 * TILE);
     expect_damage(&t, 1, "x", 4 * TILE, 1100000);
-    CHECK(error_has("the first: x, elements 262144 to 786432"));
+    CHECK(error_has("the first: x, elements 262144 to 786431"));
     options.only = "y,z";
     CHECK_OK(clv_checkpoint_verify(c, &options));
     CHECK_INT(t.count, 2);
