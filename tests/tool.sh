@@ -281,7 +281,7 @@ bad 1 'expected --tokenizer PATH for the 258 tokens' 2 generate --load pairs --p
 bad 1 '--tokenizer: expected at most 256 tokens' 2 generate --load run --prompt the --tokenizer .
 bad 1 'nowhere' 0 generate --load pairs --prompt the --tokenizer nowhere --json
 bad 2 'expected -o OUT.h5 or --decode' 0 tokenize text
-bad 2 '--decode: expected neither' 0 tokenize --decode text.h5 -o more.h5
+bad 2 '--decode: expected no option .* found -o' 0 tokenize --decode text.h5 -o more.h5
 bad 1 '--separator: expected a token .* found "<fin>"' 0 tokenize text -o more.h5 --separator '<fin>' --json
 bad 1 '--separator: expected .*below 256, found "256"' 0 tokenize text -o more.h5 --separator 256
 bad 1 'expected one process, found 2' 2 tokenize text -o more.h5 --json
@@ -289,6 +289,16 @@ bad 1 'absent' 0 tokenize text absent -o more.h5
 bad 1 'expected text, found 0 bytes' 0 tokenize empty -o more.h5
 bad 1 'no/.more.h5' 0 tokenize text -o no/more.h5
 bad 1 'run/latest: expected a JSON object' 0 tokenize text -o more.h5 --tokenizer run/latest
+cp text precious
+ln precious twin
+cp "run/step-00000006.h5" kept.h5
+bad 1 '-o: expected nothing there, found kept.h5: --overwrite' 0 tokenize text -o kept.h5
+check "a checkpoint stays" cmp -s run/step-00000006.h5 kept.h5
+bad 1 '-o: expected nothing there, found precious: --overwrite' 0 tokenize precious -o precious --json
+bad 1 '-o: expected another file than the text precious, found twin' 0 tokenize text precious -o twin --overwrite
+check "a text stays" cmp -s text precious
+good "tokenize --overwrite" 0 tokenize text -o kept.h5 --overwrite
+check "--overwrite" cmp -s one.h5 kept.h5
 check "nothing is left of what failed" [ -z "$(find . -name '*more.h5*')" ]
 
 # ---- Bad checkpoints ----
