@@ -106,6 +106,11 @@ good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
 good "doctor" 2 doctor --dir . --json
 check "doctor: the folder" holds '"check": "commit", "grade": "ok"'
+for dir in nowhere text; do
+    run 1 doctor --dir $dir --json
+    check "doctor --dir $dir: exit status 1" [ $code = 1 ]
+    check "doctor --dir $dir: broken" holds "\"folder\", \"grade\": \"broken\", \"found\": \"$dir cannot be written"
+done
 
 # Tokens: to a file and back, and everywhere that texts are taken.
 good "tokenize" 0 tokenize text text -o text.h5 --separator 10 --json
