@@ -305,6 +305,10 @@ int64_t clvi_rows_memory(const clvi_rows *rows);
 clv_status clvi_rows_take(const clvi_rows *rows, int panel, void *memory, clv_status mine,
                           clv_block *block);
 
+/* ---- level.c: text ---------------------------------------------------------------------- */
+
+bool clvi_is_utf8(const char *text);
+
 /* ---- entries.c: what a checkpoint shall hold ------------------------------------------- */
 
 clv_checkpoint_entry clvi_entry_of(const clv_named *named); /* Local */

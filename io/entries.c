@@ -45,6 +45,8 @@ static clv_status check_names(int count, const clv_checkpoint_entry entries[])
         names[i] = entries[i].name;
         CLVI_CHECK(is_path(names[i]) && strlen(names[i]) <= NAME_MAX_BYTES, CLV_EARG,
                    "expected a name of parts between single slashes, found \"%.64s\"", names[i]);
+        CLVI_CHECK(clvi_is_utf8(names[i]), CLV_EARG,
+                   "expected names in UTF-8, found other bytes in number %d", i);
         CLVI_CHECK(!is_within(names[i], "cleave"), CLV_EARG,
                    "expected a name outside of the group cleave, found \"%s\"", names[i]);
     }
@@ -72,7 +74,8 @@ done:
     return status;
 }
 
-static clv_status check_arguments(const char *path, int count, const clv_checkpoint_entry entries[])
+static clv_status check_arguments(const char *path, int count, const clv_checkpoint_entry entries[],
+                                  const char *json)
 {
     clv_status status = CLV_OK;
     CLVI_CHECK(path && *path && path[strlen(path) - 1] != '/', CLV_EARG,
@@ -81,6 +84,7 @@ static clv_status check_arguments(const char *path, int count, const clv_checkpo
                "expected entries, found a count of %d%s", count, entries ? "" : " and NULL");
     for (int i = 0; i < count; i++) CLVI_TRY(check_entry(&entries[i]));
     CLVI_TRY(check_names(count, entries));
+    CLVI_CHECK(clvi_is_utf8(json), CLV_EARG, "expected JSON in UTF-8, found other bytes");
 done:
     return status;
 }
@@ -97,7 +101,7 @@ clv_status clvi_entries_agree(clv_grid *grid, const char *path, int count,
                               clv_status status)
 {
     int64_t same[5] = {count};
-    if (status == CLV_OK) status = check_arguments(path, count, entries);
+    if (status == CLV_OK) status = check_arguments(path, count, entries, json);
     if (status == CLV_OK) {
         for (int i = 0; i < count; i++) clvi_entry_hash(&entries[i], &same[1], &same[2]);
         same[3] = (int64_t)clvi_hash_string(path);

@@ -57,6 +57,12 @@ static clvi_found find_invalid(const unsigned char *text, size_t bytes, size_t f
     return CLVI_NO_MATCH;
 }
 
+bool clvi_is_utf8(const char *text)
+{
+    size_t begin, end, bytes = strlen(text);
+    return find_invalid((const unsigned char *)text, bytes, 0, true, &begin, &end) == CLVI_NO_MATCH;
+}
+
 /* ---- Expressions ------------------------------------------------------------------------- */
 
 /* With \s as Unicode's White_Space, which is what other engines take it for; PCRE2's own has

@@ -84,11 +84,26 @@ static clv_status judge(const clv_checkpoint *c, int count, const matching *matc
                      "%s: expected data sets that fit %d matrices%s", c->path, count, message);
 }
 
+/* Whether a pattern fits any matrix or data set: one that fits none is a mistake. */
+static bool is_of_use(const clv_checkpoint *c, int count, const clv_named matrices[],
+                      const char *only)
+{
+    const clvi_entry *entries = clvi_table_entries(c->table);
+    for (int i = 0; i < count; i++)
+        if (clv_name_matches(only, matrices[i].name)) return true;
+    for (int64_t e = 0; e < c->table->count; e++)
+        if (clv_name_matches(only, clvi_table_name(c->table, &entries[e]))) return true;
+    return false;
+}
+
 static clv_status match_all(const clv_checkpoint *c, int count, const clv_named matrices[],
                             const clv_load_options *options, matching *match)
 {
     clv_status status = CLV_OK;
     const clvi_entry *entries = clvi_table_entries(c->table);
+    CLVI_CHECK(!options->only || is_of_use(c, count, matrices, options->only), CLV_ENOTFOUND,
+               "%s: expected a pattern that some matrix or data set fits, found %s", c->path,
+               options->only);
     match->found = clvi_alloc((size_t)count * sizeof *match->found);
     match->taken = clvi_alloc((size_t)c->table->count * sizeof *match->taken);
     CLVI_CHECK(match->found && match->taken, CLV_ENOMEM, "rank %d: a list of %d matrices",

@@ -190,7 +190,7 @@ static clv_status report(const survey *s)
                      "%s: expected data sets as they were written, found %lld not so, in tiles of "
                      "%lld bytes; the first: %s, elements %lld to %lld",
                      s->checkpoint->path, (long long)sets, (long long)bytes, first.name,
-                     (long long)first.begin, (long long)first.end);
+                     (long long)first.begin, (long long)first.end - 1);
 }
 
 /* ---- Between the values ------------------------------------------------------------------ */

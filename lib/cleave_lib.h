@@ -16,8 +16,10 @@ extern "C" {
 
 #if defined(__GNUC__)
 #define CLV_API __attribute__((visibility("default")))
+#define CLV_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define CLV_API
+#define CLV_PRINTF(text, first)
 #endif
 
 /* ---- Status and errors ------------------------------------------------- */
@@ -51,6 +53,10 @@ CLV_API const char *clv_status_string(clv_status status);
  * what was expected and what was found. "" before any failure. The text
  * belongs to the library and holds until the next failure in this thread. */
 CLV_API const char *clv_last_error(void);
+
+/* Makes a printf text that detail and returns status, for a caller whose own failures shall be told
+ * as the library's are: clv_grid_agree, for one, brings them to every process. */
+CLV_API clv_status clv_fail(clv_status status, const char *format, ...) CLV_PRINTF(2, 3);
 
 /* "MAJOR.MINOR.PATCH" of the library linked. */
 CLV_API const char *clv_version(void);

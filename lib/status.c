@@ -37,14 +37,28 @@ static const char *const names[] = {
 };
 _Static_assert(sizeof names / sizeof *names == CLV_STATUS_COUNT, "every status has a name");
 
-clv_status clvi_fail(clv_status status, const char *format, ...)
+static void record(const char *format, va_list args)
 {
     char text[DETAIL]; /* an argument may point into the detail being replaced */
+    if (vsnprintf(text, sizeof text, format, args) < 0) text[0] = '\0';
+    strcpy(detail, text);
+}
+
+clv_status clvi_fail(clv_status status, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    if (vsnprintf(text, sizeof text, format, args) < 0) text[0] = '\0';
+    record(format, args);
     va_end(args);
-    strcpy(detail, text);
+    return status;
+}
+
+clv_status clv_fail(clv_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    record(format, args);
+    va_end(args);
     return status;
 }
 

@@ -268,6 +268,12 @@ refuse() {
     check "$what: silent stdout" [ ! -s out ]
 }
 refuse "no folder for a checkpoint" 1 'nowhere/cleave-bench-' 1 checkpoint --bytes 64K --dir nowhere
+(
+    ulimit -f 16384 # 8 or 16 MiB, as shells count: more than MPI needs, less than the file
+    trap '' XFSZ
+    bench 0 checkpoint --bytes 24M --dir . --repeat 1
+)
+check "no room for a checkpoint" grep -q 'plain-0: cannot reserve: File too large' err
 refuse "a checkpoint of no size" 2 'expected bytes as 1000000' 1 checkpoint --bytes many
 refuse "unknown axis" 2 'expected an axis of the grid or "-", found "depth"' 2 gemm --grid row=2 --layout-a 'depth|-'
 refuse "wrong grid" 2 'expected the number of processes, 2' 2 gemm --grid row=3

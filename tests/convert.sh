@@ -183,10 +183,10 @@ refused 'model_type: expected gpt2 or llama, found nothing' llama model_type=
 refused 'activation_function: expected .*gelu_new.*, found "relu"' gpt2 activation_function='"relu"'
 refused 'scale_attn_weights: expected true .*, found false' gpt2 scale_attn_weights=false
 refused 'scale_attn_by_inverse_layer_idx: expected false .*, found true' gpt2 scale_attn_by_inverse_layer_idx=true
-refused 'n_head: expected an integer, found 0' gpt2 n_head=0
+refused 'n_head: expected an integer above 0, found 0' gpt2 n_head=0
 refused '.*"heads" to divide "width" 30, found 4' gpt2 n_head=4
-refused 'n_embd: expected an integer, found "x"' gpt2 n_embd='"x"'
-refused 'n_layer: expected an integer, found nothing' gpt2 n_layer=
+refused 'n_embd: expected an integer above 0, found "x"' gpt2 n_embd='"x"'
+refused 'n_layer: expected an integer above 0, found nothing' gpt2 n_layer=
 refused 'layer_norm_epsilon: expected a number above 0, found -1' gpt2 layer_norm_epsilon=-1
 refused 'tie_word_embeddings: expected true or false, found 1' gpt2 tie_word_embeddings=1
 refused 'hidden_act: expected "silu".*, found "gelu"' llama hidden_act='"gelu"'
@@ -234,7 +234,7 @@ broken '3 tensors are .*: wte.weight is missing; wpe.weight: expected 24 x 30, f
 rm -rf broken
 cp -r gpt2 broken
 hf config broken n_embd=60 n_layer=2000000000
-bad 'expected at most 28 layers' 0 convert broken -o no.h5
+bad 'broken: expected at most 28 layers' 0 convert broken -o no.h5
 hf config broken n_layer=2 n_embd=2000000000 n_head=1000000000 vocab_size=2000000000 n_inner=2000000000
 bad 'wte.weight: expected 2000000000 x 2000000000, found 256 x 30' 0 convert broken -o no.h5
 rm broken/model.safetensors

@@ -9,6 +9,9 @@ set -u
 # shellcheck source=tests/command.sh
 . "$(dirname "$0")/command.sh"
 
+: "${abs_top_builddir:=$(dirname "$CLEAVE")}"
+: "${SAVER:=$abs_top_builddir/tests/torture/saver}"
+
 # python SCRIPT ARGUMENT...: a Python that has h5py and NumPy.
 python=''
 for candidate in ${PYTHON:-} /usr/bin/python3 python3; do
@@ -70,6 +73,8 @@ assert count > 20
 END
 check "stats: NumPy's" "$python" stats.py stats2 $b
 
+bad 1 '--only: expected a pattern that some data set fits, found block.\[' 2 inspect run --only 'block.[' --json
+
 # ---- diff ----
 
 status 0 "diff of the same" 2 diff $b run
@@ -117,6 +122,16 @@ check "diff: names what is not there" grep -q 'nowhere: expected' err
 bad 2 'expected B, found none' 0 diff $a
 bad 2 'bits: expected no --tolerance beside it, found 0.1' 0 diff $a $b --bits --tolerance 0.1
 
+run 2 diff $a $b --only 'zzz*' --json
+check "diff of nothing: trouble" [ $code = 2 ]
+check "diff of nothing: no verdict" [ ! -s out ]
+check "diff of nothing: says so" grep -q '^cleave diff: --only: expected a pattern that some data set fits, found zzz' err
+"$CLEAVE" diff $a $b >/dev/full 2>err
+check "diff: lines that were lost are trouble" [ $? = 2 ]
+check "diff: lines that were lost are told" grep -q '^cleave diff: standard output: ' err
+"$CLEAVE" diff $b $b >/dev/full 2>err
+check "diff: a lost line of the same is trouble" [ $? = 2 ]
+
 # ---- verify ----
 
 cat >damage.py <<'END'
@@ -145,17 +160,43 @@ check "verify: which, where" holds "\"damage\": \[{\"name\": \"block.0.mlp.up.we
 run 2 verify bad.h5
 check "verify: in words" holds '^damaged: block.0.mlp.up.weight: elements 0 to 16383 (rows 0 to 63), bytes '
 check "verify: one line on stderr" [ "$(wc -l <err)" = 1 ]
+bad 1 '--only: expected a pattern that some data set fits, found zzz' 2 verify run --only 'zzz*' --json
 status 0 "verify --only around the damage" 2 verify bad.h5 --only '*,!*.up.*,!adamw.v*' --json
 bad 1 'data set block.0.mlp.up.weight, elements 0 to 16384' 2 eval --data text --load bad.h5 --json
 run 2 inspect --stats --only '*.up.*' bad.h5 --json
 check "inspect --stats of damage: exit status 1" [ $code = 1 ]
 check "inspect --stats of damage: says where" grep -q 'data set block.0.mlp.up.weight, elements 0 to 16384' err
+# A checkpoint that no training run wrote, damaged: not being of a run is no failure.
+"$SAVER" plain 1 >saver.log 2>&1
+"$python" damage.py plain/step-00000001.h5 weight 0 >place2
+bad 1 '^cleave inspect: .*data set weight, elements 0 to ' 1 inspect plain --stats --json
 cp $b bad2.h5
 printf x | dd of=bad2.h5 bs=1 seek=6000 conv=notrunc 2>dd.err
 run 2 verify bad2.h5 --json
 check "verify: the structure" [ $code = 1 ]
 check "verify: no damage list for it" [ "$(grep -c damage out)" = 0 ]
 check "verify: says structure" holds '"error": ".*bad2.h5: structure'
+
+# A folder whose newest file has a damaged structure and whose oldest has damaged values.
+mkdir three
+cp bad.h5 three/step-00000001.h5
+cp $b three/step-00000003.h5
+cp bad2.h5 three/step-00000004.h5
+echo step-00000004.h5 >three/latest
+for ranks in 1 3; do
+    run $ranks verify three --json
+    check "verify of a folder on $ranks: exit status 1" [ $code = 1 ]
+    check "verify of a folder on $ranks: a verdict on each" [ "$(sed 's/.*"file": "\([^"]*\)", "ok": \([a-z]*\).*/\1 \2/' out)" = \
+        "three/step-00000001.h5 false
+three/step-00000003.h5 true
+three/step-00000004.h5 false" ]
+    check "verify of a folder on $ranks: the last bad one on stderr" grep -q '^cleave verify: three/step-00000004.h5: structure' err
+done
+cp $b three/step-00000004.h5
+run 2 verify three
+check "verify of a folder: an error before good ones is told" grep -q '^cleave verify: three/step-00000001.h5: expected data sets as they were written' err
+mkdir bare
+bad 1 'bare: expected a complete step-NNNNNNNN.h5, found none' 2 verify bare --json
 
 # ---- What starts from a checkpoint ----
 

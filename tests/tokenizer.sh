@@ -168,10 +168,10 @@ END
 
 checks=0
 compare() { # NAME TOKENIZER
-    "$CLEAVE" tokenize text -o out.h5 --tokenizer "$2" >/dev/null || fail "tokenize with $2"
+    "$CLEAVE" tokenize text -o out.h5 --overwrite --tokenizer "$2" >/dev/null || fail "tokenize with $2"
     same "$1.ids" out.h5 || fail "ids of $2"
     "$CLEAVE" tokenize --decode out.h5 --tokenizer "$2" | cmp - text || fail "text of $2"
-    "$CLEAVE" tokenize "special-$1" -o out.h5 --tokenizer "$2" >/dev/null || fail "tokenize with $2"
+    "$CLEAVE" tokenize "special-$1" -o out.h5 --overwrite --tokenizer "$2" >/dev/null || fail "tokenize with $2"
     same "$1.special" out.h5 || fail "special tokens of $2"
     checks=$((checks + 4))
 }

@@ -106,6 +106,11 @@ good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
 good "doctor" 2 doctor --dir . --json
 check "doctor: the folder" holds '"check": "commit", "grade": "ok"'
+for dir in nowhere text; do
+    run 1 doctor --dir $dir --json
+    check "doctor --dir $dir: exit status 1" [ $code = 1 ]
+    check "doctor --dir $dir: broken" holds "\"folder\", \"grade\": \"broken\", \"found\": \"$dir cannot be written"
+done
 
 # Tokens: to a file and back, and everywhere that texts are taken.
 good "tokenize" 0 tokenize text text -o text.h5 --separator 10 --json
@@ -206,6 +211,17 @@ check "diverging: only finite steps are saved" [ "$(grep -c '"event": "save"' ou
 bad 1 'finite' 2 eval --load wild --data text --json
 bad 1 'finite' 2 generate --load wild --prompt The --tokens 5 --json
 
+# What fails on another rank than 0 is told too: rank 1 alone stands where the model is not.
+good "convert" 2 convert run -o hf
+cat >apart.sh <<'END'
+[ "${PMI_RANK:-0}" = 0 ] || cd elsewhere || exit
+exec "$@"
+END
+mkdir elsewhere
+"$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
+check "a failure of rank 1: exit status 1" [ $? = 1 ]
+check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+
 # ---- Bad words ----
 
 before=$(checksums)
@@ -270,7 +286,7 @@ bad 1 'expected --tokenizer PATH for the 258 tokens' 2 generate --load pairs --p
 bad 1 '--tokenizer: expected at most 256 tokens' 2 generate --load run --prompt the --tokenizer .
 bad 1 'nowhere' 0 generate --load pairs --prompt the --tokenizer nowhere --json
 bad 2 'expected -o OUT.h5 or --decode' 0 tokenize text
-bad 2 '--decode: expected neither' 0 tokenize --decode text.h5 -o more.h5
+bad 2 '--decode: expected no option .* found -o' 0 tokenize --decode text.h5 -o more.h5
 bad 1 '--separator: expected a token .* found "<fin>"' 0 tokenize text -o more.h5 --separator '<fin>' --json
 bad 1 '--separator: expected .*below 256, found "256"' 0 tokenize text -o more.h5 --separator 256
 bad 1 'expected one process, found 2' 2 tokenize text -o more.h5 --json
@@ -278,6 +294,16 @@ bad 1 'absent' 0 tokenize text absent -o more.h5
 bad 1 'expected text, found 0 bytes' 0 tokenize empty -o more.h5
 bad 1 'no/.more.h5' 0 tokenize text -o no/more.h5
 bad 1 'run/latest: expected a JSON object' 0 tokenize text -o more.h5 --tokenizer run/latest
+cp text precious
+ln precious twin
+cp "run/step-00000006.h5" kept.h5
+bad 1 '-o: expected nothing there, found kept.h5: --overwrite' 0 tokenize text -o kept.h5
+check "a checkpoint stays" cmp -s run/step-00000006.h5 kept.h5
+bad 1 '-o: expected nothing there, found precious: --overwrite' 0 tokenize precious -o precious --json
+bad 1 '-o: expected another file than the text precious, found twin' 0 tokenize text precious -o twin --overwrite
+check "a text stays" cmp -s text precious
+good "tokenize --overwrite" 0 tokenize text -o kept.h5 --overwrite
+check "--overwrite" cmp -s one.h5 kept.h5
 check "nothing is left of what failed" [ -z "$(find . -name '*more.h5*')" ]
 
 # ---- Bad checkpoints ----

@@ -44,9 +44,9 @@ typedef struct {
 
 /* ---- Contenders ------------------------------------------------------------------------- */
 
-static clv_status failed(const char *path, const char *verb)
+static clv_status failed(const char *path, const char *verb, int error)
 {
-    return tool_fail(CLV_EIO, "%s: cannot %s: %s", path, verb, strerror(errno));
+    return tool_fail(CLV_EIO, "%s: cannot %s: %s", path, verb, strerror(error));
 }
 
 /* All bytes of this process, to or from its own file. */
@@ -55,16 +55,20 @@ static clv_status transfer(const checkpoint *b, int flags, bool reserve)
     clv_status status = CLV_OK;
     bool writing = (flags & O_ACCMODE) != O_RDONLY;
     int fd = open(b->own, flags | O_CLOEXEC, 0666);
-    if (fd < 0) return failed(b->own, "open");
-    if (reserve && posix_fallocate(fd, 0, (off_t)b->bytes)) status = failed(b->own, "reserve");
+    if (fd < 0) return failed(b->own, "open", errno);
+    int error = reserve ? posix_fallocate(fd, 0, (off_t)b->bytes) : 0; /* leaves errno alone */
+    if (error) status = failed(b->own, "reserve", error);
     for (size_t at = 0; at < b->bytes && status == CLV_OK;) {
         size_t piece = b->bytes - at < PIECE ? b->bytes - at : PIECE;
         ssize_t done = writing ? pwrite(fd, b->memory + at, piece, (off_t)at)
                                : pread(fd, b->memory + at, piece, (off_t)at);
-        if (done <= 0) status = failed(b->own, writing ? "write" : "read");
+        if (done < 0) status = failed(b->own, writing ? "write" : "read", errno);
+        if (done == 0)
+            status = tool_fail(CLV_EIO, "%s: expected %zu bytes, found room for %zu", b->own,
+                               b->bytes, at);
         at += (size_t)done;
     }
-    if (writing && status == CLV_OK && fsync(fd)) status = failed(b->own, "sync");
+    if (writing && status == CLV_OK && fsync(fd)) status = failed(b->own, "sync", errno);
     close(fd);
     return status;
 }
@@ -234,7 +238,7 @@ static clv_status open_folder(checkpoint *b)
 {
     clv_status status = CLV_OK;
     snprintf(b->folder, sizeof b->folder, "%s/cleave-bench-XXXXXX", b->args->dir);
-    if (tool.rank == 0 && !mkdtemp(b->folder)) status = failed(b->folder, "make the folder");
+    if (tool.rank == 0 && !mkdtemp(b->folder)) status = failed(b->folder, "make the folder", errno);
     TRY(clv_grid_agree(b->grid, status));
     TRY(clv_grid_broadcast(b->grid, 0, b->folder, sizeof b->folder));
     snprintf(b->own, sizeof b->own, "%s/plain-%d", b->folder, tool.rank);

@@ -91,7 +91,7 @@ static clv_status prepare(conversion *c)
         const char *name = clv_safetensors_at(c->theirs, i).name;
         c->model.bare = hf_bare_name(kind, name) == name;
     }
-    TRY(hf_map_create(&c->model, c->args->only, count, &c->map));
+    TRY(hf_map_create(&c->model, c->input, c->args->only, count, &c->map));
     c->source = calloc((size_t)c->map->tensors + 1, sizeof *c->source);
     c->dtype = calloc((size_t)c->map->links + 1, sizeof *c->dtype);
     if (!c->source || !c->dtype)

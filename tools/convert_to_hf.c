@@ -30,12 +30,6 @@ done:
     return status;
 }
 
-/* What an optimizer keeps lies in groups. */
-static bool is_parameter(const char *name)
-{
-    return !strchr(name, '/');
-}
-
 static void match(conversion *c, int i, complaints *wrong)
 {
     const hf_tensor *expected = &c->map->link[i].ours;
@@ -80,7 +74,7 @@ static clv_status prepare(conversion *c)
     clv_status status;
     complaints wrong = {.count = 0};
     TRY(read_model(c));
-    TRY(hf_map_create(&c->model, c->args->only, clv_checkpoint_count(c->ours), &c->map));
+    TRY(hf_map_create(&c->model, c->input, c->args->only, clv_checkpoint_count(c->ours), &c->map));
     c->source = calloc((size_t)c->map->links + 1, sizeof *c->source);
     c->dtype = calloc((size_t)c->map->links + 1, sizeof *c->dtype);
     if (!c->source || !c->dtype)

@@ -301,12 +301,15 @@ static clv_status diff(void *args)
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
     TRY(open_side(c.grid, c.args->a, &c.a));
     TRY(open_side(c.grid, c.args->b, &c.b));
+    TRY(only_check(c.a.checkpoint, c.b.checkpoint, c.args->only));
     TRY(compare_all(&c));
     if (!c.args->only) compare_config(&c);
     output_json("{s:s, s:s, s:b, s:i, s:I}", "a", c.a.file, "b", c.b.file, "same",
                 c.args->differences == 0, "datasets", c.compared, "differences",
                 (json_int_t)c.args->differences);
     if (c.args->differences == 0) output_text("the same: %d data sets\n", c.compared);
+    /* What was not told is neither the same nor different. */
+    TRY(clv_grid_agree(c.grid, output_status()));
 done:
     close_side(&c.a);
     close_side(&c.b);

@@ -199,9 +199,14 @@ static void check_profile(void)
              "CLEAVE_PROFILE=FILE uses it");
 }
 
-static clv_status doctor(void *asked)
+typedef struct {
+    const char *dir;
+    const option *options;
+} doctor_args;
+
+static clv_status doctor(void *untyped)
 {
-    const char *dir = *(const char **)asked;
+    const doctor_args *args = untyped;
     clv_status status;
     clv_grid *grid = NULL;
     char host[256] = "";
@@ -216,7 +221,7 @@ static clv_status doctor(void *asked)
     TRY(check_speed(grid, CLV_F64, "dgemm"));
     if (tool.rank == 0) {
         check_memory();
-        folder_check(dir, tell);
+        folder_check(args->dir, options_given(args->options, "dir"), tell);
     }
     TRY(clv_grid_agree(grid, broken ? tool_fail(CLV_EUNSUPPORTED, "%d thing%s to fix, named above",
                                                 broken, broken > 1 ? "s" : "")
@@ -228,11 +233,12 @@ done:
 
 int cmd_doctor(int argc, char **argv)
 {
-    const char *dir = NULL;
+    doctor_args args = {0};
     option options[] = {
-        opt_text("dir", "DIR", &dir, ".", "a folder for checkpoints"),
+        opt_text("dir", "DIR", &args.dir, ".", "a folder for checkpoints"),
         JSON_OPTION,
         {0},
     };
-    return tool_main(&about, options, argc, argv, doctor, &dir);
+    args.options = options;
+    return tool_main(&about, options, argc, argv, doctor, &args);
 }

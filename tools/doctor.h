@@ -14,7 +14,8 @@ typedef void (*teller)(grade g, const char *what, const char *fix, const char *f
     __attribute__((format(printf, 4, 5)));
 
 /* folder.c: what a folder's file system is and does. Makes the folder's test files and removes
- * them. Local, on rank 0. */
-void folder_check(const char *dir, teller tell);
+ * them; asked: somebody wants checkpoints there, so that one that cannot be written is BROKEN.
+ * Local, on rank 0. */
+void folder_check(const char *dir, bool asked, teller tell);
 
 #endif

@@ -96,11 +96,17 @@ static void check_locks(const trial *t, teller tell)
 
 static void check_reserve(const trial *t, teller tell)
 {
-    bool reserved = fallocate(t->fd, 0, 0, 1 << 20) == 0;
-    tell(reserved ? GOOD : ADVICE, "reserve",
-         "a full disk is found while writing, not before; the save fails cleanly all the same",
-         "room %s be reserved%s%s", reserved ? "can" : "cannot", reserved ? "" : ": ",
-         reserved ? "" : strerror(errno));
+    bool reserved = fallocate(t->fd, 0, 0, 1 << 20) == 0, full = !reserved && errno == ENOSPC;
+    tell(
+        reserved ? GOOD
+        : full   ? BROKEN
+                 : ADVICE,
+        "reserve",
+        full
+            ? "the disk is full: make room"
+            : "a full disk is found while writing, not before; the save fails cleanly all the same",
+        "room %s be reserved%s%s", reserved ? "can" : "cannot", reserved ? "" : ": ",
+        reserved ? "" : strerror(errno));
     int direct = open(t->first, O_WRONLY | O_DIRECT | O_CLOEXEC);
     tell(GOOD, "direct", NULL, "writes %s past the page cache", direct >= 0 ? "go" : "do not go");
     if (direct >= 0) close(direct);
@@ -128,14 +134,14 @@ static void check_commit(const trial *t, const char *dir, teller tell)
     if (folder >= 0) close(folder);
 }
 
-void folder_check(const char *dir, teller tell)
+void folder_check(const char *dir, bool asked, teller tell)
 {
     trial t = {.fd = -1};
     snprintf(t.first, sizeof t.first, "%.4000s/.cleave-doctor-XXXXXX", dir);
     t.fd = mkstemp(t.first);
     if (t.fd < 0) {
-        tell(ADVICE, "folder", "save checkpoints elsewhere", "%s cannot be written: %s", dir,
-             strerror(errno));
+        tell(asked ? BROKEN : ADVICE, "folder", "save checkpoints elsewhere",
+             "%s cannot be written: %s", dir, strerror(errno));
         return;
     }
     snprintf(t.second, sizeof t.second, "%s-2", t.first);

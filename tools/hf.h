@@ -70,9 +70,10 @@ typedef struct {
 } hf_map;
 
 /* The tensors of a model whose names (ours) fit the pattern; NULL: all. most: layers at most, of
- * which the rest of the caller's input speaks: a configuration that claims more is refused before
- * anything is allocated by it. Freed by hf_map_destroy, which takes NULL. */
-clv_status hf_map_create(const hf_model *model, const char *only, int64_t most, hf_map **map);
+ * which the rest of the caller's input, `file`, speaks: a configuration that claims more is refused
+ * before anything is allocated by it. Freed by hf_map_destroy, which takes NULL. */
+clv_status hf_map_create(const hf_model *model, const char *file, const char *only, int64_t most,
+                         hf_map **map);
 void hf_map_destroy(hf_map **map);
 /* The name as a model without prefix says it. */
 const char *hf_bare_name(hf_kind kind, const char *theirs);

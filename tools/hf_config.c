@@ -139,7 +139,7 @@ static clv_status refuse(const char *file, const field *f, const char *key, int 
                          const json_t *value)
 {
     static const char *const expected[] = {
-        [COUNT] = "an integer", [REAL] = "a number above 0", [TRUTH] = "true or false"};
+        [COUNT] = "an integer above 0", [REAL] = "a number above 0", [TRUTH] = "true or false"};
     char *found = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     const char *what = f->sort == FIXED ? f->allowed : expected[f->sort];
     clv_status status =

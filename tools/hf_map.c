@@ -228,7 +228,8 @@ static void add_all(builder *b)
     }
 }
 
-clv_status hf_map_create(const hf_model *model, const char *only, int64_t most, hf_map **map)
+clv_status hf_map_create(const hf_model *model, const char *file, const char *only, int64_t most,
+                         hf_map **map)
 {
     clv_status status = CLV_OK;
     size_t rows = 0, count;
@@ -236,7 +237,7 @@ clv_status hf_map_create(const hf_model *model, const char *only, int64_t most, 
     *map = NULL;
     if (model->config.layers > most)
         return tool_fail(CLV_EFORMAT,
-                         "expected at most %lld layers, as many as tensors, found %lld",
+                         "%s: expected at most %lld layers, as many as tensors, found %lld", file,
                          (long long)most, (long long)model->config.layers);
     count = rows * (size_t)model->config.layers + rows;
     hf_map *made = calloc(1, sizeof *made);

@@ -6,7 +6,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const manual about = {
     .name = "inspect",
@@ -30,18 +29,12 @@ static int64_t bytes_of(clv_checkpoint_entry entry)
     return entry.m * entry.n * (int64_t)clv_dtype_size(entry.dtype);
 }
 
-/* Parameters have plain names; what an optimizer keeps of them lies in groups. */
-static bool is_parameter(clv_checkpoint_entry entry)
-{
-    return !strchr(entry.name, '/');
-}
-
 static int64_t parameters_in(const clv_checkpoint *checkpoint)
 {
     int64_t sum = 0;
     for (int i = 0; i < clv_checkpoint_count(checkpoint); i++) {
         clv_checkpoint_entry entry = clv_checkpoint_at(checkpoint, i);
-        if (is_parameter(entry)) sum += entry.m * entry.n;
+        if (is_parameter(entry.name)) sum += entry.m * entry.n;
     }
     return sum;
 }
@@ -143,6 +136,7 @@ static clv_status inspect(void *untyped)
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     TRY(clv_checkpoint_resolve(grid, args->path, &file));
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
+    TRY(only_check(checkpoint, NULL, args->only));
     output_text("%s\n", file);
     show_record(clv_checkpoint_json(checkpoint), file);
     TRY(show_entries(grid, checkpoint, args));

@@ -38,6 +38,7 @@ cleave_SOURCES = \
 	tools/inspect.c \
 	tools/main.c \
 	tools/model.c \
+	tools/names.c \
 	tools/options.c \
 	tools/output.c \
 	tools/progress.c \

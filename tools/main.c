@@ -82,9 +82,6 @@ int main(int argc, char **argv)
     if (rank >= 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     tool.rank = rank > 0 ? rank : 0;
     int code = run(argc > 1 ? argv[1] : "", argc, argv);
-    if (!output_flush() && code == 0) {
-        tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
-        code = tool_report();
-    }
+    if (code == 0 && output_status() != CLV_OK) code = tool_report();
     return code;
 }

@@ -98,3 +98,9 @@ bool output_flush(void)
     failed |= fflush(stdout) != 0 || ferror(stdout);
     return !failed;
 }
+
+clv_status output_status(void)
+{
+    if (output_flush()) return CLV_OK;
+    return tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
+}

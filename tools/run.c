@@ -12,9 +12,6 @@
 
 tool_state tool;
 
-/* What tool_fail recorded; "" where the library's own words hold. */
-static char message[1024];
-
 /* Whether the failure is a mistake in the command line. */
 static bool misused;
 
@@ -41,11 +38,12 @@ static void print_line(const char *text)
 
 clv_status tool_fail(clv_status status, const char *format, ...)
 {
+    char text[2048];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return status;
+    return clv_fail(status, "%s", text);
 }
 
 clv_status tool_misuse(clv_status status)
@@ -56,7 +54,7 @@ clv_status tool_misuse(clv_status status)
 
 int tool_report(void)
 {
-    const char *text = *message ? message : clv_last_error();
+    const char *text = clv_last_error();
     if (tool.rank == 0) print_line(*text ? text : "failed, and nothing says why");
     return misused ? EXIT_USAGE : EXIT_FAILURE;
 }

@@ -18,7 +18,7 @@ enum { PART = 1 << 20, IDS = 4096 };
 typedef struct {
     option_words files;
     const char *out, *tokenizer, *separator;
-    bool decode;
+    bool decode, overwrite;
 } tokenize_args;
 
 static const manual about = {
@@ -144,12 +144,31 @@ static clv_status find_separator(const tokenize_args *args, const clv_tokenizer 
                      vocabulary, text);
 }
 
+/* A file that is there stays unless --overwrite says otherwise; a text that is read, in any case.
+ */
+static clv_status check_output(const tokenize_args *args)
+{
+    struct stat out, text;
+    if (stat(args->out, &out) != 0) return CLV_OK;
+    if (!args->overwrite)
+        return tool_fail(CLV_EARG, "-o: expected nothing there, found %s: --overwrite replaces it",
+                         args->out);
+    for (int i = 0; i < args->files.count; i++) {
+        const char *path = args->files.words[i];
+        if (stat(path, &text) == 0 && text.st_dev == out.st_dev && text.st_ino == out.st_ino)
+            return tool_fail(CLV_EARG, "-o: expected another file than the text %s, found %s", path,
+                             args->out);
+    }
+    return CLV_OK;
+}
+
 static clv_status encode_all(tokenizing *t, const tokenize_args *args)
 {
     clv_status status;
     int32_t separator;
     TRY(find_separator(args, t->tokenizer, &separator));
     TRY(measure(args, &t->all));
+    TRY(check_output(args));
     t->progress = progress_start("tokenized", 0, t->all, 0);
     TRY(clv_tokens_create(args->out, clv_tokenizer_vocabulary(t->tokenizer), &t->writer));
     for (int i = 0; i < args->files.count; i++) {
@@ -220,9 +239,11 @@ done:
 /* The words that only belong to one of the two. */
 static clv_status check_words(const tokenize_args *args)
 {
-    if (args->decode && (args->out || args->separator))
-        return tool_fail(CLV_EARG, "--decode: expected neither -o nor --separator, found %s",
-                         args->out ? "-o" : "--separator");
+    if (args->decode && (args->out || args->separator || args->overwrite))
+        return tool_fail(CLV_EARG, "--decode: expected no option of what is written, found %s",
+                         args->out         ? "-o"
+                         : args->separator ? "--separator"
+                                           : "--overwrite");
     if (!args->decode && !args->out)
         return tool_fail(CLV_EARG, "expected -o OUT.h5 or --decode, found none");
     return CLV_OK;
@@ -257,6 +278,7 @@ int cmd_tokenize(int argc, char **argv)
         TOKENIZER_OPTION(&args.tokenizer),
         opt_text("separator", "TOKEN", &args.separator, NULL,
                  "between files: an id, or a token's text such as <|endoftext|>"),
+        opt_flag("overwrite", &args.overwrite, "replace what is there"),
         opt_flag("decode", &args.decode, "token files back to text"),
         JSON_OPTION,
         {0},

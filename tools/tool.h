@@ -139,7 +139,8 @@ extern tool_state tool;
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args);
 
-/* Records the text that tool_main reports instead of clv_last_error, and returns status. */
+/* clv_fail: the tool's failures and the library's have one place, so that the last one is told, and
+ * clv_grid_agree brings either to rank 0. */
 clv_status tool_fail(clv_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -147,8 +148,8 @@ clv_status tool_fail(clv_status status, const char *format, ...)
  * CLV_ELAYOUT, CLV_EUNSUPPORTED), this is a mistake in the command line. */
 clv_status tool_misuse(clv_status status);
 
-/* Prints that text, else clv_last_error, on rank 0's stderr, in one line; after a mistake in the
- * command line with a hint at --help. Returns the exit status of a failure. */
+/* Prints clv_last_error on rank 0's stderr, in one line; after a mistake in the command line with a
+ * hint at --help. Returns the exit status of a failure. */
 int tool_report(void);
 
 /* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
@@ -191,6 +192,8 @@ void output_bytes(const void *bytes, size_t count);
 const char *output_count(int64_t value, char buffer[32]);
 /* Whether all of it arrived. */
 bool output_flush(void);
+/* The same as a status: CLV_EIO if not. */
+clv_status output_status(void);
 
 /* ---- progress.c: how far, how fast, how long still -------------------------------- */
 
@@ -211,6 +214,14 @@ void progress_show(progress *p, int64_t done, double loss, double tokens);
 void progress_callback(void *context, int64_t done, int64_t all);
 /* Ends the line. */
 void progress_end(progress *p);
+
+/* ---- names.c: what the names of data sets say ------------------------------------------- */
+
+/* Parameters have plain names; what an optimizer keeps of them lies in groups. */
+bool is_parameter(const char *name);
+/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with a
+ * mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
+clv_status only_check(const clv_checkpoint *a, const clv_checkpoint *b, const char *only);
 
 /* ---- chunks.c, stats.c: data sets of any size ----------------------------------------- */
 

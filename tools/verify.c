@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const manual about = {
     .name = "verify",
@@ -41,55 +40,70 @@ typedef struct {
     const char *path, *only;
 } verify_args;
 
-static void append(name_list *list, const char *name)
+static clv_status no_memory(void)
+{
+    return tool_fail(CLV_ENOMEM, "no memory for file names");
+}
+
+static clv_status append(name_list *list, const char *name)
 {
     size_t length = strlen(name) + 1;
     char *grown = realloc(list->names, list->bytes + length);
-    if (!grown) return;
+    if (!grown) return no_memory();
     memcpy(grown + list->bytes, name, length);
     list->names = grown;
     list->bytes += length;
+    return CLV_OK;
 }
 
-/* The checkpoints of a folder. What a pattern would take for a pattern is escaped. */
-static void list_folder(const char *folder, name_list *list)
+/* The checkpoints of a folder; none of what is no folder. What a pattern would take for a pattern
+ * is escaped. Rank 0. */
+static clv_status list_folder(const char *folder, name_list *list)
 {
+    clv_status status = CLV_OK;
     size_t used = 0;
-    glob_t found;
+    glob_t found = {0};
     char *pattern = malloc(2 * strlen(folder) + 32);
-    for (const char *c = folder; pattern && *c; c++) {
+    if (!pattern) return no_memory();
+    for (const char *c = folder; *c; c++) {
         if (strchr("*?[\\", *c)) pattern[used++] = '\\';
         pattern[used++] = *c;
     }
-    if (!pattern) return;
     strcpy(pattern + used, "/step-[0-9]*.h5");
-    if (glob(pattern, 0, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++) append(list, found.gl_pathv[i]);
-        globfree(&found);
-    }
+    if (glob(pattern, 0, NULL, &found) == GLOB_NOSPACE) TRY(no_memory());
+    for (size_t i = 0; i < found.gl_pathc; i++) TRY(append(list, found.gl_pathv[i]));
+done:
+    globfree(&found);
     free(pattern);
+    return status;
 }
 
-/* The files that path means, the same list on every process. Collective. */
+/* Rank 0's list on all. Collective. */
+static clv_status share_names(clv_grid *grid, name_list *list)
+{
+    clv_status status;
+    TRY(clv_grid_broadcast(grid, 0, &list->bytes, sizeof list->bytes));
+    if (list->bytes == 0) return CLV_OK;
+    if (tool.rank != 0) list->names = malloc(list->bytes);
+    TRY(clv_grid_agree(grid, list->names ? CLV_OK : no_memory()));
+    TRY(clv_grid_broadcast(grid, 0, list->names, list->bytes));
+done:
+    return status;
+}
+
+/* The files that path means, the same list on every process. All of a folder's are listed without a
+ * look into any: a damaged newest one must not hide the others. Collective. */
 static clv_status list_files(clv_grid *grid, const char *path, name_list *list)
 {
     clv_status status;
-    char *newest = NULL;
-    struct stat info;
-    TRY(clv_checkpoint_resolve(grid, path, &newest));
-    if (tool.rank == 0) {
-        if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-            list_folder(path, list);
-        else
-            append(list, newest);
-    }
-    TRY(clv_grid_broadcast(grid, 0, &list->bytes, sizeof list->bytes));
-    if (tool.rank != 0) list->names = malloc(list->bytes);
-    bool ready = list->names && list->bytes;
-    TRY(clv_grid_agree(grid, ready ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for file names")));
-    TRY(clv_grid_broadcast(grid, 0, list->names, list->bytes));
+    char *file = NULL;
+    TRY(clv_grid_agree(grid, tool.rank == 0 ? list_folder(path, list) : CLV_OK));
+    TRY(share_names(grid, list));
+    if (list->bytes > 0) return CLV_OK;
+    TRY(clv_checkpoint_resolve(grid, path, &file)); /* a file, or the error says what is missing */
+    TRY(clv_grid_agree(grid, append(list, file)));
 done:
-    free(newest);
+    free(file);
     return status;
 }
 
@@ -126,40 +140,47 @@ static void show_damage(void *context, const clv_damage *damage)
                              (json_int_t)damage->offset, (json_int_t)(damage->offset + bytes)));
 }
 
-static clv_status verify_bytes(clv_grid *grid, const char *file, const char *only, verdict *v)
+static clv_status verify_bytes(verdict *v, const char *only)
 {
-    clv_status status;
-    TRY(clv_checkpoint_open(grid, file, &v->checkpoint));
     v->damage = json_array();
     v->bytes = clv_checkpoint_bytes(v->checkpoint);
     v->progress = progress_start("verified", 0, 0, 0);
-    status = clv_checkpoint_verify(v->checkpoint, &(clv_verify_options){.only = only,
-                                                                        .progress = show_progress,
-                                                                        .damage = show_damage,
-                                                                        .context = v});
+    clv_status status = clv_checkpoint_verify(
+        v->checkpoint,
+        &(clv_verify_options){
+            .only = only, .progress = show_progress, .damage = show_damage, .context = v});
     progress_end(&v->progress);
-done:
-    clv_checkpoint_close(&v->checkpoint);
     return status;
 }
 
-/* One file's verdict. Collective. */
+static void tell(const verdict *v, const char *file, const char *only, clv_status status)
+{
+    char count[32];
+    if (status == CLV_OK) {
+        output_json("{s:s, s:b, s:I, s:o?}", "file", file, "ok", true, "bytes",
+                    (json_int_t)v->bytes, "damage", v->damage);
+        output_text("%s: %s bytes, %s as written\n", file, output_count(v->bytes, count),
+                    only ? "all chosen" : "all");
+        return;
+    }
+    output_json("{s:s, s:b, s:o*, s:s}", "file", file, "ok", false, "damage", v->damage, "error",
+                clv_last_error());
+    output_text("%s: NOT as written\n", file);
+}
+
+/* One file's verdict; none if --only means nothing in it. Collective. */
 static clv_status verify_file(clv_grid *grid, const char *file, const char *only)
 {
     verdict v = {0};
-    char count[32];
-    clv_status status = verify_bytes(grid, file, only, &v);
+    clv_status status = clv_checkpoint_open(grid, file, &v.checkpoint);
     if (status == CLV_OK) {
-        output_json("{s:s, s:b, s:I, s:o?}", "file", file, "ok", true, "bytes", (json_int_t)v.bytes,
-                    "damage", v.damage);
-        output_text("%s: %s bytes, %s as written\n", file, output_count(v.bytes, count),
-                    only ? "all chosen" : "all");
-        return status;
+        TRY(only_check(v.checkpoint, NULL, only));
+        status = verify_bytes(&v, only);
     }
-    output_json("{s:s, s:b, s:o*, s:s}", "file", file, "ok", false, "damage", v.damage, "error",
-                clv_last_error());
-    output_text("%s: NOT as written\n", file);
-    return tool_fail(status, "%s", clv_last_error());
+    tell(&v, file, only, status);
+done:
+    clv_checkpoint_close(&v.checkpoint);
+    return status;
 }
 
 /* All files, the bad ones too; the error is the last bad one's. */
@@ -169,13 +190,16 @@ static clv_status verify(void *untyped)
     clv_status status, verdict = CLV_OK;
     clv_grid *grid = NULL;
     name_list list = {0};
+    char failure[2048] = "";
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     TRY(list_files(grid, args->path, &list));
     for (size_t at = 0; at < list.bytes; at += strlen(list.names + at) + 1) {
         status = verify_file(grid, list.names + at, args->only);
-        if (status != CLV_OK) verdict = status;
+        if (status == CLV_OK) continue;
+        verdict = status;
+        snprintf(failure, sizeof failure, "%s", clv_last_error());
     }
-    status = verdict;
+    status = verdict == CLV_OK ? CLV_OK : tool_fail(verdict, "%s", failure);
 done:
     free(list.names);
     clv_grid_destroy(&grid);

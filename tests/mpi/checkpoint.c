@@ -7,6 +7,9 @@
  */
 #include "scratch.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum { MATRICES = 7 };
 
 /* ---- Any grid to any grid ---------------------------------------------------------- */
@@ -281,6 +284,47 @@ static void contents(void)
     scratch_end();
 }
 
+/* ---- A file that is replaced -------------------------------------------------------------- */
+
+static atomic_bool stop;
+
+/* Again and again another complete file under the name, as saves do it. */
+static void *replace(void *path)
+{
+    char from[600], over[600];
+    for (int turn = 0; !stop; turn++) {
+        snprintf(from, sizeof from, "%s.%d", (char *)path, turn % 2);
+        snprintf(over, sizeof over, "%s.over", (char *)path);
+        if (link(from, over) != 0 || rename(over, path) != 0) break;
+        usleep(30000);
+    }
+    return NULL;
+}
+
+static void replaced(void)
+{
+    scratch_begin();
+    char path[512];
+    pthread_t thread;
+    clv_matrix *x = matrix_of(world, 70, 5, CLV_F32, "col|-");
+    snprintf(path, sizeof path, "%s", in_scratch("r.h5"));
+    CHECK_OK(clv_checkpoint_write(world, in_scratch("r.h5.0"), 1, &(clv_named){"x", x}, "0"));
+    CHECK_OK(clv_checkpoint_write(world, in_scratch("r.h5.1"), 1, &(clv_named){"x", x}, "{}"));
+    CHECK_OK(clv_checkpoint_write(world, path, 1, &(clv_named){"x", x}, NULL));
+    stop = false;
+    if (check_rank() == 0) CHECK_INT(pthread_create(&thread, NULL, replace, path), 0);
+    for (int i = 0; i < 60; i++) {
+        clv_checkpoint *c = NULL;
+        if (CHECK_OK(clv_checkpoint_open(world, path, &c)))
+            CHECK_OK(clv_checkpoint_verify(c, NULL));
+        clv_checkpoint_close(&c);
+    }
+    stop = true;
+    if (check_rank() == 0) pthread_join(thread, NULL);
+    clv_matrix_destroy(&x);
+    scratch_end();
+}
+
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
 static void write_arguments(void)
@@ -289,9 +333,12 @@ static void write_arguments(void)
     const char *path = in_scratch("refused.h5");
     clv_matrix *x = matrix_of(world, 7, 7, CLV_F32, "col|-");
     clv_matrix *sum = matrix_of(world, 7, 7, CLV_F32, "-|-;col");
-    static const char *const bad[] = {"", "/a", "a/", "a//b", ".", "a/../b", "cleave", "cleave/a"};
-    for (int i = 0; i < 8; i++)
+    static const char *const bad[] = {"",       "/a",     "a/",       "a//b",  ".",
+                                      "a/../b", "cleave", "cleave/a", "a\xff", "\xc3/a"};
+    for (int i = 0; i < 10; i++)
         CHECK_STATUS(clv_checkpoint_write(world, path, 1, &(clv_named){bad[i], x}, NULL), CLV_EARG);
+    CHECK_STATUS(clv_checkpoint_write(world, path, 1, &(clv_named){"x", x}, "{\"a\": \"\xe9\"}"),
+                 CLV_EARG);
     static const char *const pairs[][2] = {{"a", "a"}, {"a/b", "a"}, {"a", "a/b/c"}};
     for (int i = 0; i < 3; i++) {
         const clv_named two[] = {{pairs[i][0], x}, {"a-b", x}, {pairs[i][1], x}};
@@ -364,6 +411,7 @@ const check_case check_cases[] = {
     {"large", large},
     {"converts", converts},
     {"contents", contents},
+    {"replaced", replaced},
     {"write arguments", write_arguments},
     {"load arguments", load_arguments},
     {0},

@@ -170,6 +170,12 @@ static void fits(void)
     const clv_named chosen[] = {{"a", x[1]}, {"b.bias", x[2]}, {"b.weight", x[1]}, {"new", x[3]}};
     CHECK_OK(clv_checkpoint_load(c, 4, chosen, &options));
     CHECK_INT(wrong_bits(x[2], 2) + wrong_bits(x[1], 1), 0);
+    options.only = "zzz*";
+    CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
+    CHECK(error_has("expected a pattern that some matrix or data set fits, found zzz*"));
+    options.lax = true;
+    CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
+    options.lax = false;
     options.only = "*,!adamw.*,!sgd.*";
     CHECK_STATUS(clv_checkpoint_load(c, 4, chosen, &options), CLV_ENOTFOUND);
     CHECK(!error_has("adamw") && !error_has("only in the file"));
@@ -425,7 +431,7 @@ static void damage(void)
     CHECK_INT(t.count, 2);
     expect_damage(&t, 0, "x", TILE, 3 * TILE);
     expect_damage(&t, 1, "x", 4 * TILE, 1100000);
-    CHECK(error_has("the first: x, elements 262144 to 786432"));
+    CHECK(error_has("the first: x, elements 262144 to 786431"));
     options.only = "y,z";
     CHECK_OK(clv_checkpoint_verify(c, &options));
     CHECK_INT(t.count, 2);

@@ -35,6 +35,8 @@ static void detail(void)
     CHECK_STRING(clv_last_error(), "expected 3, found four");
     clvi_fail(CLV_EIO, "again: %s", clv_last_error());
     CHECK_STRING(clv_last_error(), "again: expected 3, found four");
+    CHECK_STATUS(clv_fail(CLV_EARG, "the caller's, after: %s", clv_last_error()), CLV_EARG);
+    CHECK_STRING(clv_last_error(), "the caller's, after: again: expected 3, found four");
 }
 
 static void long_detail(void)
