@@ -84,8 +84,8 @@ CLV_API void clv_grid_traffic_reset(clv_grid *grid);
  * local sum, and they are added in a binary tree, the top of which are the collectives. So the bits
  * of every result are the same on every grid whose axes are powers of two (where C keeps pending
  * sums, with alpha 1 and beta 0). 0 turns it off. Errors: CLV_EARG unless leaves is 0 or a power of
- * two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED naming an axis that is not a power of two. Collective.
- */
+ * two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED naming an axis that is not a power of two. ScaLAPACK
+ * knows no such order: plans with CLV_BACKEND_SCALAPACK are CLV_EUNSUPPORTED. Collective. */
 #define CLV_LEAVES 8 /* what to choose */
 #define CLV_MAX_LEAVES 64
 CLV_API clv_status clv_grid_set_leaves(clv_grid *grid, int leaves);
@@ -190,7 +190,8 @@ typedef struct clv_plan clv_plan;
 
 typedef enum {
     CLV_BACKEND_AUTO = 0,  /* Cleave's own enumeration                           */
-    CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take */
+    CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take
+                            * and in reproducible mode                              */
 } clv_backend;
 
 /* The block that ScaLAPACK computes with in this process from now on, which is not that of its

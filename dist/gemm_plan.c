@@ -27,6 +27,9 @@ static clv_status check_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, cons
     CLVI_CHECK(backend == CLV_BACKEND_AUTO || backend == CLV_BACKEND_SCALAPACK, CLV_EARG,
                "gemm: expected CLV_BACKEND_AUTO or CLV_BACKEND_SCALAPACK, found backend %d",
                (int)backend);
+    CLVI_CHECK(backend == CLV_BACKEND_AUTO || clv_grid_leaves(grid) == 0, CLV_EUNSUPPORTED,
+               "gemm: expected CLV_BACKEND_AUTO in reproducible mode, found "
+               "CLV_BACKEND_SCALAPACK, whose sums depend on the grid");
     CLVI_CHECK(ka == kb && c.m == m && c.n == n, CLV_ESHAPE,
                "gemm: op(A) is %lld x %lld, op(B) %lld x %lld, C %lld x %lld: expected m x k, k x "
                "n, m x n",
