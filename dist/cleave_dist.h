@@ -236,8 +236,9 @@ typedef struct {
 CLV_API clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                                  const clv_plan_options *options, clv_plan **plan);
 
-/* Executes on matrices of the specs planned with. With pending sums in dst, beta
- * applies to every term. i32: alpha 1, beta 0 only. Collective. */
+/* Executes on matrices of the specs planned with, on the grid of the plan. With pending sums in dst,
+ * beta applies to every term. i32: alpha 1, beta 0 only. Collective.
+ * Errors: CLV_EARG for another grid, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT for another spec. */
 CLV_API clv_status clv_execute_move(clv_plan *plan, double alpha, const clv_matrix *src,
                                     double beta, clv_matrix *dst);
 
@@ -269,8 +270,8 @@ CLV_API clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int6
                                      int64_t n, const clv_plan_options *options, clv_layout *X,
                                      clv_layout *W, clv_layout *Y);
 
-/* Executes on matrices of the specs planned with; C shares no memory with A or B.
- * Collective. */
+/* Executes on matrices of the specs planned with, on the grid of the plan; C shares no memory with A
+ * or B. Collective. Errors: those of clv_execute_move. */
 CLV_API clv_status clv_execute_gemm(clv_plan *plan, double alpha, const clv_matrix *A,
                                     const clv_matrix *B, double beta, clv_matrix *C);
 

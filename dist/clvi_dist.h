@@ -107,8 +107,10 @@ void clvi_spec_values(clv_spec spec, int64_t values[]);
 /* Whether this process holds the values where others along the copy axes hold copies:
  * coordinate 0 of every axis that the layout leaves to copies. */
 bool clvi_matrix_is_first_copy(const clv_matrix *matrix);
-/* CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix has this spec. Local. */
-clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec);
+/* CLV_EARG, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix is on this grid and
+ * has this spec. Local, the same on every process. */
+clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const clv_grid *grid,
+                              clv_spec spec);
 /* A matrix that is a spec only: plans look at nothing else. Collective. */
 clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape);
 /* Whether it lies over the caller's memory, which neighbours cannot read. Local, the same on every

@@ -111,9 +111,9 @@ clv_status clv_execute_gemm(clv_plan *plan, double alpha, const clv_matrix *A, c
     clv_status status = CLV_OK;
     CLVI_CHECK(plan->product || plan->scalapack, CLV_EARG,
                "clv_execute_gemm: expected the plan of a product");
-    CLVI_TRY(clvi_matrix_expect(A, "gemm: A", plan->specs[0]));
-    CLVI_TRY(clvi_matrix_expect(B, "gemm: B", plan->specs[1]));
-    CLVI_TRY(clvi_matrix_expect(C, "gemm: C", plan->specs[2]));
+    CLVI_TRY(clvi_matrix_expect(A, "gemm: A", plan->grid, plan->specs[0]));
+    CLVI_TRY(clvi_matrix_expect(B, "gemm: B", plan->grid, plan->specs[1]));
+    CLVI_TRY(clvi_matrix_expect(C, "gemm: C", plan->grid, plan->specs[2]));
     if (plan->scalapack)
         status = clvi_scalapack_execute(plan->scalapack, alpha, A, B, beta, C);
     else

@@ -200,9 +200,13 @@ bool clvi_matrix_is_first_copy(const clv_matrix *matrix)
     return at_origin_of(matrix, clvi_layout_copies(matrix->grid, matrix->spec.layout));
 }
 
-clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec)
+clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const clv_grid *grid,
+                              clv_spec spec)
 {
     if (!matrix) return clvi_fail(CLV_EARG, "%s: expected a matrix, found NULL", what);
+    if (matrix->grid != grid)
+        return clvi_fail(CLV_EARG, "%s: expected a matrix on the grid planned with, found another",
+                         what);
     if (clvi_spec_equal(matrix->spec, spec)) return CLV_OK;
     char expected[256], found[256];
     clvi_spec_format(matrix->grid, spec, expected, sizeof expected);

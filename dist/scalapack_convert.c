@@ -409,7 +409,7 @@ static clv_status check_execution(const clv_cyclic_plan *plan, const clv_matrix 
     clv_status status;
     int64_t values[CLVI_CYCLIC_VALUES];
     clvi_cyclic_values(cyclic, values);
-    CLVI_TRY(clvi_matrix_expect(matrix, "block-cyclic", plan->spec));
+    CLVI_TRY(clvi_matrix_expect(matrix, "block-cyclic", plan->grid, plan->spec));
     CLVI_CHECK(memcmp(values, plan->cyclic, sizeof values) == 0, CLV_EARG,
                "block-cyclic: expected a matrix that is dealt like the one planned with");
 done:
