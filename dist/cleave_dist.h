@@ -265,8 +265,9 @@ CLV_API clv_status clv_plan_linear(const clv_matrix *X, clv_op op_w, const clv_m
 
 /* The layouts for Y[m,n] = X[m,k] W[k,n] that make its three products cheapest on this grid, every
  * axis sharding the rows of X and Y (z), k or n: X "z|k", W "k+z|n", Y "z|n" (AxoNN: Singh et al.
- * 2023). Local, the same on every process. */
-CLV_API clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k,
+ * 2023). As for a plan, the profile of rank 0 counts on every process. Collective.
+ * Errors: CLV_ESHAPE, CLV_EDTYPE unless f32 or f64, CLV_ELIMIT, those of options. */
+CLV_API clv_status clv_choose_linear(clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k,
                                      int64_t n, const clv_plan_options *options, clv_layout *X,
                                      clv_layout *W, clv_layout *Y);
 

@@ -93,6 +93,8 @@ static inline void *clvi_at(clv_block block, clv_dtype dtype, int64_t i, int64_t
     return (char *)block.data + (size_t)(i * block.ld + j) * clv_dtype_size(dtype);
 }
 
+/* What makes a spec valid on its own; CLV_ELIMIT for more elements than offsets count. Local. */
+clv_status clvi_spec_check(const clv_grid *grid, clv_spec spec);
 bool clvi_spec_equal(clv_spec a, clv_spec b);
 clv_spec clvi_spec_transposed(clv_spec spec);
 /* Axes of one process cut nothing: without them, equal layouts compare equal. */

@@ -51,8 +51,7 @@ clv_block clv_spec_block(const clv_grid *grid, clv_spec spec, int rank)
                        .col0 = cols.begin};
 }
 
-/* Local: what makes a spec valid on its own. */
-static clv_status check_spec(const clv_grid *grid, clv_spec spec)
+clv_status clvi_spec_check(const clv_grid *grid, clv_spec spec)
 {
     clv_status status;
     CLVI_CHECK(clv_dtype_size(spec.dtype) > 0, CLV_EDTYPE, "matrix: unknown dtype %d",
@@ -112,7 +111,7 @@ static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, i
                          clv_matrix **out)
 {
     clv_matrix *matrix = NULL;
-    clv_status status = check_spec(grid, spec);
+    clv_status status = clvi_spec_check(grid, spec);
     if (status == CLV_OK && !(matrix = calloc(1, sizeof *matrix)))
         status = clvi_fail(CLV_ENOMEM, "a matrix");
     if (status == CLV_OK) {
