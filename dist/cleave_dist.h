@@ -160,6 +160,11 @@ CLV_API clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix *
 CLV_API clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
                                    clv_matrix **matrix);
 
+/* Without memory, for plans alone, which look at nothing but specs: what they say can be asked before
+ * anything is allocated, and they execute on other matrices of these specs. To fill it or to execute
+ * on it is CLV_EARG. Collective. */
+CLV_API clv_status clv_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **matrix);
+
 /* Frees it and sets *matrix to NULL; NULL is fine. Local. */
 CLV_API void clv_matrix_destroy(clv_matrix **matrix);
 

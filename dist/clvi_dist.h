@@ -113,8 +113,6 @@ bool clvi_matrix_is_first_copy(const clv_matrix *matrix);
  * has this spec. Local, the same on every process. */
 clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const clv_grid *grid,
                               clv_spec spec);
-/* A matrix that is a spec only: plans look at nothing else. Collective. */
-clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape);
 /* Whether it lies over the caller's memory, which neighbours cannot read. Local, the same on every
  * process. */
 bool clvi_matrix_staged(const clv_matrix *matrix);

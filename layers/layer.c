@@ -43,7 +43,7 @@ clv_status clvi_check_values(const char *layer, const char *what, clv_spec spec)
 
 clv_status clvi_shape_create(clv_grid *grid, clv_spec spec, clv_matrix **shape)
 {
-    return clvi_matrix_shape(grid, spec, shape);
+    return clv_matrix_shape(grid, spec, shape);
 }
 
 clv_status clvi_plan_move_specs(clv_grid *grid, clv_spec src, clv_spec dst, clv_plan **plan)
