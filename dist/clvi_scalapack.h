@@ -91,7 +91,7 @@ struct clv_cyclic {
 /* All that processes agree on, as numbers for clvi_grid_same, and their names. */
 enum { CLVI_CYCLIC_VALUES = 11 };
 void clvi_cyclic_values(const clv_cyclic *cyclic, int64_t values[]);
-#define CLVI_CYCLIC_NAMES "m,n,mb,nb,p,q,row0,col0,dtype,transposed,ranks"
+#define CLVI_CYCLIC_NAMES "m,n,mb,nb,p,q,row0,col0,dtype,transposed,ranks (checksum)"
 
 /* Fills p, q, mb and nb for an m x n matrix where they are 0. Local. */
 void clvi_cyclic_choose(int processes, clv_cyclic_config *config);
