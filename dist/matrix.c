@@ -26,15 +26,10 @@ const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, 
     return buffer;
 }
 
-static int64_t unit_or_one(int64_t unit)
-{
-    return unit == 0 ? 1 : unit;
-}
-
 bool clvi_spec_equal(clv_spec a, clv_spec b)
 {
-    return a.m == b.m && a.n == b.n && unit_or_one(a.m_unit) == unit_or_one(b.m_unit) &&
-           unit_or_one(a.n_unit) == unit_or_one(b.n_unit) && a.dtype == b.dtype &&
+    return a.m == b.m && a.n == b.n && clvi_unit(a.m_unit) == clvi_unit(b.m_unit) &&
+           clvi_unit(a.n_unit) == clvi_unit(b.n_unit) && a.dtype == b.dtype &&
            a.layout.rows == b.layout.rows && a.layout.cols == b.layout.cols &&
            a.layout.sum == b.layout.sum;
 }
@@ -44,9 +39,9 @@ clv_block clv_spec_block(const clv_grid *grid, clv_spec spec, int rank)
     int coords[CLV_MAX_AXES];
     clvi_grid_coords(grid, rank, coords);
     clvi_range rows =
-        clvi_split_axes(grid, spec.m, unit_or_one(spec.m_unit), spec.layout.rows, coords);
+        clvi_split_axes(grid, spec.m, clvi_unit(spec.m_unit), spec.layout.rows, coords);
     clvi_range cols =
-        clvi_split_axes(grid, spec.n, unit_or_one(spec.n_unit), spec.layout.cols, coords);
+        clvi_split_axes(grid, spec.n, clvi_unit(spec.n_unit), spec.layout.cols, coords);
     return (clv_block){.m = rows.end - rows.begin,
                        .n = cols.end - cols.begin,
                        .ld = cols.end - cols.begin,
@@ -232,6 +227,17 @@ clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const 
     clv_status status = !shape ? CLV_ESHAPE : !dtype ? CLV_EDTYPE : CLV_ELAYOUT;
     return clvi_fail(status, "%s: expected %s, found %s%s", what, expected, found,
                      strcmp(expected, found) == 0 ? " in other units" : "");
+}
+
+void clvi_block_scale(clv_dtype dtype, clv_block block, double beta)
+{
+    for (int64_t i = 0; i < block.m && block.n > 0 && beta != 1; i++) {
+        void *row = clvi_at(block, dtype, i, 0);
+        if (beta == 0)
+            clvi_fill(dtype, block.n, 0, row);
+        else
+            clvi_axpby(dtype, block.n, beta, row, 0, row);
+    }
 }
 
 static clv_status check_fill(const clv_matrix *matrix)
