@@ -227,7 +227,8 @@ CLV_API clv_status clv_machine_default(clv_machine *machine);
 typedef struct {
     clv_backend backend;
     bool overwrite;      /* beta will be 0 and alpha 1: a move needs less workspace           */
-    bool measure;        /* times the best candidates instead of trusting the model           */
+    bool measure;        /* times the best candidates instead of trusting the model, on matrices
+                          * of its own, which take memory beside the workspace while planning */
     uint64_t memory;     /* bytes of workspace a process may have; 0: as much as is fastest.
                           * CLV_ENOMEM saying what the cheapest plan needs if none fits       */
     clv_machine machine; /* what the model assumes                                            */
@@ -237,7 +238,9 @@ typedef struct {
  * one grid. Bytes follow from the layouts: an all-gather, reduce-scatter or
  * all-to-all of size s over p processes receives (p-1)/p s, an all-reduce twice
  * that; a slice nothing. src and dst must not share memory. Collective; allocates
- * all workspace. */
+ * all workspace.
+ * Errors: CLV_EARG for two grids, CLV_ESHAPE, CLV_EDTYPE (i32 has no sums), CLV_ENOMEM, and
+ * CLV_EMISMATCH where processes bring different specs or options, as with every plan. */
 CLV_API clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                                  const clv_plan_options *options, clv_plan **plan);
 
@@ -252,7 +255,9 @@ typedef enum { CLV_N = 0, CLV_T } clv_op; /* op(A) = A or its transpose */
 /* C := alpha op(A) op(B) + beta C; op(A) is m x k, op(B) k x n, C m x n; f32 or f64, A or B also
  * bf16 where C is f32 (bf16 in memory, f32 arithmetic); any layouts. Every axis gets one of the
  * jobs m, n, k or idle (or keeps a pending sum of A or B), all assignments are enumerated, and the
- * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace. */
+ * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace.
+ * Errors: CLV_EARG for several grids or an unknown op or backend, CLV_ESHAPE, CLV_EDTYPE, CLV_ENOMEM,
+ * CLV_EMISMATCH; of ScaLAPACK CLV_EUNSUPPORTED and, for sizes beyond its 32 bits, CLV_ELIMIT. */
 CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const clv_matrix *B,
                                  const clv_matrix *C, const clv_plan_options *options,
                                  clv_plan **plan);
@@ -263,7 +268,8 @@ CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, 
  * executed with the X and W of the last forward, and dx with the dY of the last dw. Each is
  * executed by clv_execute_gemm (dw may be without dx, not dx without dw) and destroyed by itself,
  * in any order. options->memory holds for each of the three; what is kept counts with the one that
- * gathers it. Collective. */
+ * gathers it. Collective. Errors: those of clv_plan_gemm, CLV_EUNSUPPORTED for another backend than
+ * CLV_BACKEND_AUTO. */
 CLV_API clv_status clv_plan_linear(const clv_matrix *X, clv_op op_w, const clv_matrix *W,
                                    const clv_matrix *Y, const clv_plan_options *options,
                                    clv_plan **forward, clv_plan **dx, clv_plan **dw);
