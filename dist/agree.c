@@ -47,8 +47,8 @@ static clv_status finish(int code, const char *call, MPI_Request *request)
     return status == CLV_OK ? clvi_wait(request) : status;
 }
 
-/* count elements of every process, in rank order, on all. */
-static clv_status gather(clv_grid *grid, const void *mine, int count, MPI_Datatype type, void *all)
+clv_status clvi_grid_gather(clv_grid *grid, const void *mine, int count, MPI_Datatype type,
+                            void *all)
 {
     MPI_Request request;
     int code = MPI_Iallgather(mine, count, type, all, count, type, clvi_grid_comm(grid), &request);
@@ -62,7 +62,7 @@ static clv_status report_difference(clv_grid *grid, const char *name, int64_t va
     int64_t *all = calloc((size_t)size, sizeof *all);
     clv_status status = all ? CLV_OK : clvi_fail(CLV_ENOMEM, "%d values", size);
     CLVI_TRY(clv_grid_agree(grid, status));
-    CLVI_TRY(gather(grid, &value, 1, MPI_INT64_T, all));
+    CLVI_TRY(clvi_grid_gather(grid, &value, 1, MPI_INT64_T, all));
     while (other < size - 1 && all[other] == all[0]) other++;
     status = clvi_fail(CLV_EMISMATCH, "processes disagree on %s: rank 0 has %lld, rank %d %lld",
                        name, (long long)all[0], other, (long long)all[other]);
@@ -121,7 +121,7 @@ static clv_status sum_in_order(clv_grid *grid, int count, double values[])
     double *all = clvi_alloc((size_t)size * (size_t)count * sizeof *all);
     clv_status status = all ? CLV_OK : clvi_fail(CLV_ENOMEM, "%d x %d values", size, count);
     CLVI_TRY(clv_grid_agree(grid, status));
-    CLVI_TRY(gather(grid, values, count, MPI_DOUBLE, all));
+    CLVI_TRY(clvi_grid_gather(grid, values, count, MPI_DOUBLE, all));
     for (int i = 0; i < count; i++) {
         values[i] = 0;
         for (int r = 0; r < size; r++) values[i] += all[(int64_t)r * count + i];

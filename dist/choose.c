@@ -218,20 +218,25 @@ static double wanted_panels(clvi_space *space, clvi_code code)
 }
 
 /* Pieces are rounded up to cache lines, so that more panels can need a little more than fewer: the
- * next number with which every process keeps to the memory. Collective. */
-static clv_status fit(const clvi_problem *p, clvi_candidate *c)
+ * next number with which every process keeps to the memory, else one between `least` and the one
+ * that was wanted. Collective. */
+static clv_status fit(const clvi_problem *p, int least, clvi_candidate *c)
 {
-    clv_status status = CLV_OK;
-    double over = p->options->memory > 0;
-    while (over && status == CLV_OK) {
-        over = clvi_product_memory(p, c) > p->options->memory;
-        status = clv_grid_reduce(p->grid, CLV_MAX, 1, &over);
-        if (!over || status != CLV_OK) break;
-        if (++c->panels > CLVI_PANELS)
-            return clvi_fail(CLV_ENOMEM, "product: no number of panels fits into %llu bytes",
-                             (unsigned long long)p->options->memory);
+    double cap = (double)p->options->memory, needed = INFINITY;
+    int wanted = c->panels;
+    for (int i = 0; cap > 0 && i <= CLVI_PANELS - least; i++) {
+        bool more = wanted + i <= CLVI_PANELS;
+        c->panels = more ? wanted + i : least + (wanted + i - CLVI_PANELS - 1);
+        double bytes = (double)clvi_product_memory(p, c);
+        clv_status status = clv_grid_reduce(p->grid, CLV_MAX, 1, &bytes);
+        if (status != CLV_OK || bytes <= cap) return status;
+        needed = fmin(needed, bytes);
     }
-    return status;
+    if (cap == 0) return CLV_OK;
+    return clvi_fail(CLV_ENOMEM,
+                     "product: %.0f bytes of workspace allowed a process, the cheapest plan needs "
+                     "%.0f",
+                     cap, needed);
 }
 
 /* The number of panels: what the memory asks for, and more where they hide what travels.
@@ -244,7 +249,7 @@ static clv_status set_panels(clvi_space *space, int count, const clvi_found foun
     clv_status status = clv_grid_reduce(clvi_space_problem(space)->grid, CLV_MAX, count, panels);
     for (int i = 0; i < count && status == CLV_OK; i++) {
         few[i].panels = (int)fmax(panels[i], (double)found[i].panels);
-        status = fit(clvi_space_problem(space), &few[i]);
+        status = fit(clvi_space_problem(space), found[i].panels, &few[i]);
     }
     return status;
 }

@@ -84,8 +84,8 @@ CLV_API void clv_grid_traffic_reset(clv_grid *grid);
  * local sum, and they are added in a binary tree, the top of which are the collectives. So the bits
  * of every result are the same on every grid whose axes are powers of two (where C keeps pending
  * sums, with alpha 1 and beta 0). 0 turns it off. Errors: CLV_EARG unless leaves is 0 or a power of
- * two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED naming an axis that is not a power of two. Collective.
- */
+ * two up to CLV_MAX_LEAVES; CLV_EUNSUPPORTED naming an axis that is not a power of two. ScaLAPACK
+ * knows no such order: plans with CLV_BACKEND_SCALAPACK are CLV_EUNSUPPORTED. Collective. */
 #define CLV_LEAVES 8 /* what to choose */
 #define CLV_MAX_LEAVES 64
 CLV_API clv_status clv_grid_set_leaves(clv_grid *grid, int leaves);
@@ -160,6 +160,11 @@ CLV_API clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix *
 CLV_API clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
                                    clv_matrix **matrix);
 
+/* Without memory, for plans alone, which look at nothing but specs: what they say can be asked before
+ * anything is allocated, and they execute on other matrices of these specs. To fill it or to execute
+ * on it is CLV_EARG. Collective. */
+CLV_API clv_status clv_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **matrix);
+
 /* Frees it and sets *matrix to NULL; NULL is fine. Local. */
 CLV_API void clv_matrix_destroy(clv_matrix **matrix);
 
@@ -190,7 +195,8 @@ typedef struct clv_plan clv_plan;
 
 typedef enum {
     CLV_BACKEND_AUTO = 0,  /* Cleave's own enumeration                           */
-    CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take */
+    CLV_BACKEND_SCALAPACK, /* p?gemm; CLV_EUNSUPPORTED for layouts it cannot take
+                            * and in reproducible mode                              */
 } clv_backend;
 
 /* The block that ScaLAPACK computes with in this process from now on, which is not that of its
@@ -221,7 +227,8 @@ CLV_API clv_status clv_machine_default(clv_machine *machine);
 typedef struct {
     clv_backend backend;
     bool overwrite;      /* beta will be 0 and alpha 1: a move needs less workspace           */
-    bool measure;        /* times the best candidates instead of trusting the model           */
+    bool measure;        /* times the best candidates instead of trusting the model, on matrices
+                          * of its own, which take memory beside the workspace while planning */
     uint64_t memory;     /* bytes of workspace a process may have; 0: as much as is fastest.
                           * CLV_ENOMEM saying what the cheapest plan needs if none fits       */
     clv_machine machine; /* what the model assumes                                            */
@@ -231,12 +238,15 @@ typedef struct {
  * one grid. Bytes follow from the layouts: an all-gather, reduce-scatter or
  * all-to-all of size s over p processes receives (p-1)/p s, an all-reduce twice
  * that; a slice nothing. src and dst must not share memory. Collective; allocates
- * all workspace. */
+ * all workspace.
+ * Errors: CLV_EARG for two grids, CLV_ESHAPE, CLV_EDTYPE (i32 has no sums), CLV_ENOMEM, and
+ * CLV_EMISMATCH where processes bring different specs or options, as with every plan. */
 CLV_API clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                                  const clv_plan_options *options, clv_plan **plan);
 
-/* Executes on matrices of the specs planned with. With pending sums in dst, beta
- * applies to every term. i32: alpha 1, beta 0 only. Collective. */
+/* Executes on matrices of the specs planned with, on the grid of the plan. With pending sums in dst,
+ * beta applies to every term. i32: alpha 1, beta 0 only. Collective.
+ * Errors: CLV_EARG for another grid, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT for another spec. */
 CLV_API clv_status clv_execute_move(clv_plan *plan, double alpha, const clv_matrix *src,
                                     double beta, clv_matrix *dst);
 
@@ -245,7 +255,9 @@ typedef enum { CLV_N = 0, CLV_T } clv_op; /* op(A) = A or its transpose */
 /* C := alpha op(A) op(B) + beta C; op(A) is m x k, op(B) k x n, C m x n; f32 or f64, A or B also
  * bf16 where C is f32 (bf16 in memory, f32 arithmetic); any layouts. Every axis gets one of the
  * jobs m, n, k or idle (or keeps a pending sum of A or B), all assignments are enumerated, and the
- * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace. */
+ * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace.
+ * Errors: CLV_EARG for several grids or an unknown op or backend, CLV_ESHAPE, CLV_EDTYPE, CLV_ENOMEM,
+ * CLV_EMISMATCH; of ScaLAPACK CLV_EUNSUPPORTED and, for sizes beyond its 32 bits, CLV_ELIMIT. */
 CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const clv_matrix *B,
                                  const clv_matrix *C, const clv_plan_options *options,
                                  clv_plan **plan);
@@ -256,20 +268,22 @@ CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, 
  * executed with the X and W of the last forward, and dx with the dY of the last dw. Each is
  * executed by clv_execute_gemm (dw may be without dx, not dx without dw) and destroyed by itself,
  * in any order. options->memory holds for each of the three; what is kept counts with the one that
- * gathers it. Collective. */
+ * gathers it. Collective. Errors: those of clv_plan_gemm, CLV_EUNSUPPORTED for another backend than
+ * CLV_BACKEND_AUTO. */
 CLV_API clv_status clv_plan_linear(const clv_matrix *X, clv_op op_w, const clv_matrix *W,
                                    const clv_matrix *Y, const clv_plan_options *options,
                                    clv_plan **forward, clv_plan **dx, clv_plan **dw);
 
 /* The layouts for Y[m,n] = X[m,k] W[k,n] that make its three products cheapest on this grid, every
  * axis sharding the rows of X and Y (z), k or n: X "z|k", W "k+z|n", Y "z|n" (AxoNN: Singh et al.
- * 2023). Local, the same on every process. */
-CLV_API clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k,
+ * 2023). As for a plan, the profile of rank 0 counts on every process. Collective.
+ * Errors: CLV_ESHAPE, CLV_EDTYPE unless f32 or f64, CLV_ELIMIT, those of options. */
+CLV_API clv_status clv_choose_linear(clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k,
                                      int64_t n, const clv_plan_options *options, clv_layout *X,
                                      clv_layout *W, clv_layout *Y);
 
-/* Executes on matrices of the specs planned with; C shares no memory with A or B.
- * Collective. */
+/* Executes on matrices of the specs planned with, on the grid of the plan; C shares no memory with A
+ * or B. Collective. Errors: those of clv_execute_move. */
 CLV_API clv_status clv_execute_gemm(clv_plan *plan, double alpha, const clv_matrix *A,
                                     const clv_matrix *B, double beta, clv_matrix *C);
 

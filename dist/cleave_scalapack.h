@@ -10,6 +10,8 @@
  * Cholesky, QR, symmetric eigenvalues and singular values of a clv_matrix need none of that: they
  * convert, factorise and convert back. ScaLAPACK waits inside MPI's blocking calls: with more
  * processes than cores it is slow. Where it runs out of memory of its own it ends the program.
+ * Its sums depend on the process grid: factorisations have other bits on another number of
+ * processes, in reproducible mode (clv_grid_set_leaves) too.
  */
 #ifndef CLEAVE_SCALAPACK_H
 #define CLEAVE_SCALAPACK_H

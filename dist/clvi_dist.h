@@ -50,11 +50,29 @@ void *clvi_grid_kept(const clv_grid *grid, void (*destroy)(void *));
 clv_status clvi_grid_same(clv_grid *grid, clv_status mine, const char *what, int count,
                           const int64_t values[]);
 
+/* count elements of every process, in rank order, on all. Collective. */
+clv_status clvi_grid_gather(clv_grid *grid, const void *mine, int count, MPI_Datatype type,
+                            void *all);
+
 /* ---- split.c: all block arithmetic ------------------------------------------ */
 
 typedef struct {
     int64_t begin, end; /* half open */
 } clvi_range;
+
+/* What lies in both; empty if nothing does. */
+static inline clvi_range clvi_range_meet(clvi_range a, clvi_range b)
+{
+    clvi_range c = {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
+    if (c.end < c.begin) c.end = c.begin;
+    return c;
+}
+
+/* The unit that a spec means: 0 is 1. */
+static inline int64_t clvi_unit(int64_t unit)
+{
+    return unit == 0 ? 1 : unit;
+}
 
 /* Units of an extent, the last of which may be cut short. Local, whatever their size. */
 static inline int64_t clvi_units(int64_t extent, int64_t unit)
@@ -79,6 +97,8 @@ int64_t clvi_split_overlaps(const clv_grid *grid, int64_t extent, int64_t unit, 
 
 /* Axis i of the grid has coordinate coords[i] on rank. */
 void clvi_grid_coords(const clv_grid *grid, int rank, int coords[]);
+/* Whether two ranks have the same coordinates along these axes. */
+bool clvi_grid_agree_along(const clv_grid *grid, int a, int b, clv_axes axes);
 
 /* ---- layout.c ----------------------------------------------------------------- */
 
@@ -93,6 +113,10 @@ static inline void *clvi_at(clv_block block, clv_dtype dtype, int64_t i, int64_t
     return (char *)block.data + (size_t)(i * block.ld + j) * clv_dtype_size(dtype);
 }
 
+/* What makes a spec valid on its own; CLV_ELIMIT for more elements than offsets count. Local. */
+clv_status clvi_spec_check(const clv_grid *grid, clv_spec spec);
+/* block := beta block; what was there is not read where beta is 0. Local. */
+void clvi_block_scale(clv_dtype dtype, clv_block block, double beta);
 bool clvi_spec_equal(clv_spec a, clv_spec b);
 clv_spec clvi_spec_transposed(clv_spec spec);
 /* Axes of one process cut nothing: without them, equal layouts compare equal. */
@@ -107,10 +131,10 @@ void clvi_spec_values(clv_spec spec, int64_t values[]);
 /* Whether this process holds the values where others along the copy axes hold copies:
  * coordinate 0 of every axis that the layout leaves to copies. */
 bool clvi_matrix_is_first_copy(const clv_matrix *matrix);
-/* CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix has this spec. Local. */
-clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec);
-/* A matrix that is a spec only: plans look at nothing else. Collective. */
-clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape);
+/* CLV_EARG, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT naming `what` unless matrix is on this grid and
+ * has this spec. Local, the same on every process. */
+clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const clv_grid *grid,
+                              clv_spec spec);
 /* Whether it lies over the caller's memory, which neighbours cannot read. Local, the same on every
  * process. */
 bool clvi_matrix_staged(const clv_matrix *matrix);

@@ -91,8 +91,6 @@ clvi_candidate clvi_space_candidate(const clvi_space *space, clvi_code code);
 double clvi_space_seconds(clvi_space *space, clvi_code code, unsigned kept);
 /* What each panel after the first adds to that. */
 double clvi_space_panel(clvi_space *space, clvi_code code);
-/* Seconds of one operand's move, and a number that is the same where the operand lies the same. */
-double clvi_space_move(clvi_space *space, clvi_code code, int operand);
 
 /* ---- choose.c ------------------------------------------------------------------------ */
 

@@ -9,6 +9,15 @@
 #include <cleave_scalapack.h>
 #include <clvi_dist.h>
 
+static inline int64_t clvi_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t clvi_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* ---- scalapack.c: every BLACS and ScaLAPACK call ---------------------------------- */
 
 /* The BLACS context whose process (i, j) is ranks[i + j * p]; -1 on other processes. It belongs to
@@ -91,7 +100,7 @@ struct clv_cyclic {
 /* All that processes agree on, as numbers for clvi_grid_same, and their names. */
 enum { CLVI_CYCLIC_VALUES = 11 };
 void clvi_cyclic_values(const clv_cyclic *cyclic, int64_t values[]);
-#define CLVI_CYCLIC_NAMES "m,n,mb,nb,p,q,row0,col0,dtype,transposed,ranks"
+#define CLVI_CYCLIC_NAMES "m,n,mb,nb,p,q,row0,col0,dtype,transposed,ranks (checksum)"
 
 /* Fills p, q, mb and nb for an m x n matrix where they are 0. Local. */
 void clvi_cyclic_choose(int processes, clv_cyclic_config *config);

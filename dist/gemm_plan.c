@@ -27,6 +27,9 @@ static clv_status check_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, cons
     CLVI_CHECK(backend == CLV_BACKEND_AUTO || backend == CLV_BACKEND_SCALAPACK, CLV_EARG,
                "gemm: expected CLV_BACKEND_AUTO or CLV_BACKEND_SCALAPACK, found backend %d",
                (int)backend);
+    CLVI_CHECK(backend == CLV_BACKEND_AUTO || clv_grid_leaves(grid) == 0, CLV_EUNSUPPORTED,
+               "gemm: expected CLV_BACKEND_AUTO in reproducible mode, found "
+               "CLV_BACKEND_SCALAPACK, whose sums depend on the grid");
     CLVI_CHECK(ka == kb && c.m == m && c.n == n, CLV_ESHAPE,
                "gemm: op(A) is %lld x %lld, op(B) %lld x %lld, C %lld x %lld: expected m x k, k x "
                "n, m x n",
@@ -108,9 +111,9 @@ clv_status clv_execute_gemm(clv_plan *plan, double alpha, const clv_matrix *A, c
     clv_status status = CLV_OK;
     CLVI_CHECK(plan->product || plan->scalapack, CLV_EARG,
                "clv_execute_gemm: expected the plan of a product");
-    CLVI_TRY(clvi_matrix_expect(A, "gemm: A", plan->specs[0]));
-    CLVI_TRY(clvi_matrix_expect(B, "gemm: B", plan->specs[1]));
-    CLVI_TRY(clvi_matrix_expect(C, "gemm: C", plan->specs[2]));
+    CLVI_TRY(clvi_matrix_expect(A, "gemm: A", plan->grid, plan->specs[0]));
+    CLVI_TRY(clvi_matrix_expect(B, "gemm: B", plan->grid, plan->specs[1]));
+    CLVI_TRY(clvi_matrix_expect(C, "gemm: C", plan->grid, plan->specs[2]));
     if (plan->scalapack)
         status = clvi_scalapack_execute(plan->scalapack, alpha, A, B, beta, C);
     else

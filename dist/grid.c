@@ -274,6 +274,16 @@ void clvi_grid_coords(const clv_grid *grid, int rank, int coords[])
     }
 }
 
+bool clvi_grid_agree_along(const clv_grid *grid, int a, int b, clv_axes axes)
+{
+    int at_a[CLV_MAX_AXES], at_b[CLV_MAX_AXES];
+    clvi_grid_coords(grid, a, at_a);
+    clvi_grid_coords(grid, b, at_b);
+    for (int i = 0; i < grid->naxes; i++)
+        if ((axes >> i & 1) && at_a[i] != at_b[i]) return false;
+    return true;
+}
+
 int clv_grid_coord(const clv_grid *grid, int rank, int axis)
 {
     int coords[CLV_MAX_AXES];

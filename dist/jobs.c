@@ -82,11 +82,6 @@ static int variant_of(clvi_code code, int dim)
 
 /* ---- Cuts ---- */
 
-static int64_t one_or(int64_t unit)
-{
-    return unit == 0 ? 1 : unit;
-}
-
 static int64_t common_multiple(int64_t a, int64_t b)
 {
     int64_t x = a, y = b;
@@ -135,9 +130,9 @@ static void fill_cuts(clvi_space *s)
     const clv_spec *g = s->problem->given;
     const int64_t extents[DIMS] = {g[C].m, g[C].n, g[A].n};
     const cut given[DIMS][2] = {
-        {{g[A].layout.rows, one_or(g[A].m_unit)}, {g[C].layout.rows, one_or(g[C].m_unit)}},
-        {{g[B].layout.cols, one_or(g[B].n_unit)}, {g[C].layout.cols, one_or(g[C].n_unit)}},
-        {{g[A].layout.cols, one_or(g[A].n_unit)}, {g[B].layout.rows, one_or(g[B].m_unit)}}};
+        {{g[A].layout.rows, clvi_unit(g[A].m_unit)}, {g[C].layout.rows, clvi_unit(g[C].m_unit)}},
+        {{g[B].layout.cols, clvi_unit(g[B].n_unit)}, {g[C].layout.cols, clvi_unit(g[C].n_unit)}},
+        {{g[A].layout.cols, clvi_unit(g[A].n_unit)}, {g[B].layout.rows, clvi_unit(g[B].m_unit)}}};
     for (int d = 0; d < DIMS; d++)
         for (int v = 0; v < 2; v++) {
             s->given[d][0] = given[d][0];
@@ -258,12 +253,6 @@ static const move_cost *cost_of_move(clvi_space *s, const assignment *a, clvi_co
     cost->latency = clvi_cost_messages(machine, volume);
     cost->known = true;
     return cost;
-}
-
-double clvi_space_move(clvi_space *s, clvi_code code, int operand)
-{
-    assignment a = decode(s, code);
-    return cost_of_move(s, &a, code, operand)->seconds;
 }
 
 double clvi_space_seconds(clvi_space *s, clvi_code code, unsigned kept)

@@ -82,6 +82,13 @@ static clv_status check_list(const clv_grid *grid, clv_order list, clv_axes *see
     return CLV_OK;
 }
 
+static int first_of(clv_axes set)
+{
+    int axis = 0;
+    while (!(set >> axis & 1)) axis++;
+    return axis;
+}
+
 clv_status clv_layout_check(const clv_grid *grid, clv_layout layout)
 {
     clv_status status;
@@ -92,8 +99,9 @@ clv_status clv_layout_check(const clv_grid *grid, clv_layout layout)
                "layout: the grid has %d axes, found the set %#x of sums", clv_grid_naxes(grid),
                (unsigned)layout.sum);
     CLVI_CHECK((layout.sum & seen) == 0, CLV_ELAYOUT,
-               "layout: an axis both shards and holds a pending sum (set %#x)",
-               (unsigned)(layout.sum & seen));
+               "layout: expected one job for axis \"%s\", found that it both shards and holds a "
+               "pending sum",
+               clv_grid_axis(grid, first_of(layout.sum & seen)).name);
 done:
     return status;
 }

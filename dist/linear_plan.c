@@ -201,11 +201,27 @@ static int cheapest(const linear_shape *s, const clvi_viewpoint *root, int count
     return code;
 }
 
-clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k, int64_t n,
+static clv_status check_layer(const linear_shape *s)
+{
+    clv_status status = CLV_OK;
+    const char *dtype = clv_dtype_name(s->X.dtype);
+    CLVI_CHECK(s->X.m >= 0 && s->X.n >= 0 && s->Y.n >= 0, CLV_ESHAPE,
+               "linear: expected extents of at least 0, found m, k, n = %lld, %lld, %lld",
+               (long long)s->X.m, (long long)s->X.n, (long long)s->Y.n);
+    CLVI_CHECK(s->X.dtype == CLV_F32 || s->X.dtype == CLV_F64, CLV_EDTYPE,
+               "linear: expected f32 or f64, found %s", dtype ? dtype : "an unknown dtype");
+    CLVI_TRY(clvi_spec_check(s->grid, s->X));
+    CLVI_TRY(clvi_spec_check(s->grid, s->W));
+    CLVI_TRY(clvi_spec_check(s->grid, s->Y));
+done:
+    return status;
+}
+
+clv_status clv_choose_linear(clv_grid *grid, clv_dtype dtype, int64_t m, int64_t k, int64_t n,
                              const clv_plan_options *options, clv_layout *X, clv_layout *W,
                              clv_layout *Y)
 {
-    clv_status status = CLV_OK;
+    clv_status status;
     linear_shape s = {grid, .X = {.m = m, .n = k, .dtype = dtype},
                       .W = {.m = k, .n = n, .dtype = dtype}, .Y = {.m = m, .n = n, .dtype = dtype}};
     clvi_viewpoint root = {.neighbours = NULL};
@@ -213,15 +229,12 @@ clv_status clv_choose_linear(const clv_grid *grid, clv_dtype dtype, int64_t m, i
     clv_order l[KINDS];
     int count = 1;
     for (int axis = 0; axis < clv_grid_naxes(grid); axis++) count *= KINDS;
-    CLVI_CHECK(m >= 0 && k >= 0 && n >= 0, CLV_ESHAPE,
-               "linear: expected extents of at least 0, found m, k, n = %lld, %lld, %lld",
-               (long long)m, (long long)k, (long long)n);
-    CLVI_CHECK(dtype == CLV_F32 || dtype == CLV_F64, CLV_EDTYPE,
-               "linear: expected f32 or f64, found %s", clv_dtype_name(dtype));
-    CLVI_TRY(clvi_plan_defaults(options, &s.model));
-    CLVI_TRY(clvi_viewpoint_create(grid, 0, &root));
-    all = calloc((size_t)count, sizeof *all);
-    CLVI_CHECK(all, CLV_ENOMEM, "%d layouts", count);
+    CLVI_TRY(clvi_grid_same(grid, check_layer(&s), "dtype,m,k,n", 4, (int64_t[]){dtype, m, k, n}));
+    CLVI_TRY(clvi_plan_agree(grid, CLV_OK, options, &s.model));
+    status = clvi_viewpoint_create(grid, 0, &root);
+    if (status == CLV_OK && !(all = calloc((size_t)count, sizeof *all)))
+        status = clvi_fail(CLV_ENOMEM, "%d layouts", count);
+    CLVI_TRY(clv_grid_agree(grid, status));
     layouts_of(grid, cheapest(&s, &root, count, all), l);
     *X = (clv_layout){.rows = l[Z], .cols = l[K]};
     *W = (clv_layout){.rows = clv_order_join(l[K], l[Z]), .cols = l[N]};

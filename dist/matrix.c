@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where the elements lie: what is borrowed is no neighbour's business. */
+typedef enum { OWNED, BORROWED, NOTHING } memory_kind;
+
 struct clv_matrix {
     clv_grid *grid;
     clv_spec spec;
     clv_block block;
-    void *owned;  /* NULL where the caller's memory is borrowed      */
-    bool wrapped; /* it is, and it is no neighbour's business         */
+    void *owned; /* NULL unless OWNED */
+    memory_kind memory;
 };
 
 const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, size_t size)
@@ -23,15 +26,10 @@ const char *clvi_spec_format(const clv_grid *grid, clv_spec spec, char *buffer, 
     return buffer;
 }
 
-static int64_t unit_or_one(int64_t unit)
-{
-    return unit == 0 ? 1 : unit;
-}
-
 bool clvi_spec_equal(clv_spec a, clv_spec b)
 {
-    return a.m == b.m && a.n == b.n && unit_or_one(a.m_unit) == unit_or_one(b.m_unit) &&
-           unit_or_one(a.n_unit) == unit_or_one(b.n_unit) && a.dtype == b.dtype &&
+    return a.m == b.m && a.n == b.n && clvi_unit(a.m_unit) == clvi_unit(b.m_unit) &&
+           clvi_unit(a.n_unit) == clvi_unit(b.n_unit) && a.dtype == b.dtype &&
            a.layout.rows == b.layout.rows && a.layout.cols == b.layout.cols &&
            a.layout.sum == b.layout.sum;
 }
@@ -41,9 +39,9 @@ clv_block clv_spec_block(const clv_grid *grid, clv_spec spec, int rank)
     int coords[CLV_MAX_AXES];
     clvi_grid_coords(grid, rank, coords);
     clvi_range rows =
-        clvi_split_axes(grid, spec.m, unit_or_one(spec.m_unit), spec.layout.rows, coords);
+        clvi_split_axes(grid, spec.m, clvi_unit(spec.m_unit), spec.layout.rows, coords);
     clvi_range cols =
-        clvi_split_axes(grid, spec.n, unit_or_one(spec.n_unit), spec.layout.cols, coords);
+        clvi_split_axes(grid, spec.n, clvi_unit(spec.n_unit), spec.layout.cols, coords);
     return (clv_block){.m = rows.end - rows.begin,
                        .n = cols.end - cols.begin,
                        .ld = cols.end - cols.begin,
@@ -51,8 +49,7 @@ clv_block clv_spec_block(const clv_grid *grid, clv_spec spec, int rank)
                        .col0 = cols.begin};
 }
 
-/* Local: what makes a spec valid on its own. */
-static clv_status check_spec(const clv_grid *grid, clv_spec spec)
+clv_status clvi_spec_check(const clv_grid *grid, clv_spec spec)
 {
     clv_status status;
     CLVI_CHECK(clv_dtype_size(spec.dtype) > 0, CLV_EDTYPE, "matrix: unknown dtype %d",
@@ -107,33 +104,48 @@ static clv_status check_same(clv_grid *grid, clv_status mine, clv_spec spec)
     return clvi_grid_same(grid, mine, CLVI_SPEC_NAMES("a matrix"), CLVI_SPEC_VALUES, values);
 }
 
-/* data NULL: memory of its own. */
-static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, int64_t ld,
+/* Zeros of its own that neighbours can read. Local. */
+static clv_status own(clv_matrix *matrix)
+{
+    clv_block *block = &matrix->block;
+    size_t bytes = (size_t)block->m * (size_t)block->n * clv_dtype_size(matrix->spec.dtype);
+    block->data = matrix->owned = clvi_shared_alloc(matrix->grid, bytes);
+    if (block->data) return CLV_OK;
+    return clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes%s for a %lld x %lld block",
+                     clv_grid_rank(matrix->grid), bytes, clvi_shared_what(matrix->grid),
+                     (long long)block->m, (long long)block->n);
+}
+
+/* The caller's memory. Local. */
+static clv_status borrow(clv_matrix *matrix, void *data, int64_t ld)
+{
+    clv_block *block = &matrix->block;
+    int rank = clv_grid_rank(matrix->grid);
+    if (block->n > INT32_MAX)
+        return clvi_fail(CLV_ELIMIT,
+                         "rank %d: expected a block of fewer than 2^31 columns, found %lld", rank,
+                         (long long)block->n);
+    if (ld < block->n || ld > INT32_MAX || (!data && block->m > 0 && block->n > 0))
+        return clvi_fail(CLV_EARG,
+                         "rank %d: expected memory with %lld <= ld < 2^31, found %s, %lld", rank,
+                         (long long)block->n, data ? "some" : "NULL", (long long)ld);
+    block->data = data;
+    block->ld = ld;
+    return CLV_OK;
+}
+
+static clv_status create(clv_grid *grid, clv_spec spec, memory_kind memory, void *data, int64_t ld,
                          clv_matrix **out)
 {
     clv_matrix *matrix = NULL;
-    clv_status status = check_spec(grid, spec);
+    clv_status status = clvi_spec_check(grid, spec);
     if (status == CLV_OK && !(matrix = calloc(1, sizeof *matrix)))
         status = clvi_fail(CLV_ENOMEM, "a matrix");
     if (status == CLV_OK) {
-        *matrix =
-            (clv_matrix){grid, spec, clv_spec_block(grid, spec, clv_grid_rank(grid)), NULL, wrap};
-        clv_block *block = &matrix->block;
-        size_t bytes = (size_t)block->m * (size_t)block->n * clv_dtype_size(spec.dtype);
-        if (!wrap) {
-            block->data = matrix->owned = clvi_shared_alloc(grid, bytes);
-            if (!matrix->owned)
-                status = clvi_fail(CLV_ENOMEM, "rank %d: %zu bytes%s for a %lld x %lld block",
-                                   clv_grid_rank(grid), bytes, clvi_shared_what(grid),
-                                   (long long)block->m, (long long)block->n);
-        } else if (ld < block->n || ld > INT32_MAX || (!data && bytes > 0)) {
-            status = clvi_fail(
-                CLV_EARG, "rank %d: expected memory with %lld <= ld < 2^31, found %s, %lld",
-                clv_grid_rank(grid), (long long)block->n, data ? "some" : "NULL", (long long)ld);
-        } else {
-            block->data = data;
-            block->ld = ld;
-        }
+        clv_block block = clv_spec_block(grid, spec, clv_grid_rank(grid));
+        *matrix = (clv_matrix){grid, spec, block, NULL, memory};
+        if (memory == OWNED) status = own(matrix);
+        if (memory == BORROWED) status = borrow(matrix, data, ld);
     }
     status = check_same(grid, status, spec);
     if (status != CLV_OK) clv_matrix_destroy(&matrix);
@@ -143,26 +155,23 @@ static clv_status create(clv_grid *grid, clv_spec spec, bool wrap, void *data, i
 
 clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix **matrix)
 {
-    return create(grid, spec, false, NULL, 0, matrix);
+    return create(grid, spec, OWNED, NULL, 0, matrix);
 }
 
 clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
                            clv_matrix **matrix)
 {
-    return create(grid, spec, true, data, ld, matrix);
+    return create(grid, spec, BORROWED, data, ld, matrix);
 }
 
-clv_status clvi_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **shape)
+clv_status clv_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **matrix)
 {
-    static char nothing; /* never read */
-    clv_status status = create(grid, spec, true, &nothing, spec.n, shape);
-    if (status == CLV_OK) (*shape)->wrapped = false;
-    return status;
+    return create(grid, spec, NOTHING, NULL, 0, matrix);
 }
 
 bool clvi_matrix_staged(const clv_matrix *matrix)
 {
-    return matrix->wrapped;
+    return matrix->memory == BORROWED;
 }
 
 void clv_matrix_destroy(clv_matrix **matrix)
@@ -200,9 +209,15 @@ bool clvi_matrix_is_first_copy(const clv_matrix *matrix)
     return at_origin_of(matrix, clvi_layout_copies(matrix->grid, matrix->spec.layout));
 }
 
-clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_spec spec)
+clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, const clv_grid *grid,
+                              clv_spec spec)
 {
     if (!matrix) return clvi_fail(CLV_EARG, "%s: expected a matrix, found NULL", what);
+    if (matrix->grid != grid)
+        return clvi_fail(CLV_EARG, "%s: expected a matrix on the grid planned with, found another",
+                         what);
+    if (matrix->memory == NOTHING)
+        return clvi_fail(CLV_EARG, "%s: expected a matrix with memory, found a shape", what);
     if (clvi_spec_equal(matrix->spec, spec)) return CLV_OK;
     char expected[256], found[256];
     clvi_spec_format(matrix->grid, spec, expected, sizeof expected);
@@ -214,8 +229,27 @@ clv_status clvi_matrix_expect(const clv_matrix *matrix, const char *what, clv_sp
                      strcmp(expected, found) == 0 ? " in other units" : "");
 }
 
+void clvi_block_scale(clv_dtype dtype, clv_block block, double beta)
+{
+    for (int64_t i = 0; i < block.m && block.n > 0 && beta != 1; i++) {
+        void *row = clvi_at(block, dtype, i, 0);
+        if (beta == 0)
+            clvi_fill(dtype, block.n, 0, row);
+        else
+            clvi_axpby(dtype, block.n, beta, row, 0, row);
+    }
+}
+
+static clv_status check_fill(const clv_matrix *matrix)
+{
+    if (matrix->memory != NOTHING) return CLV_OK;
+    return clvi_fail(CLV_EARG, "fill: expected a matrix with memory, found a shape");
+}
+
 clv_status clv_matrix_fill(clv_matrix *matrix, double value)
 {
+    clv_status status = check_fill(matrix);
+    if (status != CLV_OK) return status;
     clv_block block = matrix->block;
     if (!at_origin_of(matrix, matrix->spec.layout.sum)) value = 0;
     for (int64_t i = 0; i < block.m; i++)
@@ -226,6 +260,8 @@ clv_status clv_matrix_fill(clv_matrix *matrix, double value)
 clv_status clv_matrix_fill_normal(clv_matrix *matrix, uint64_t key, uint64_t stream, double mean,
                                   double std)
 {
+    clv_status status = check_fill(matrix);
+    if (status != CLV_OK) return status;
     clv_spec spec = matrix->spec;
     clv_block block = matrix->block;
     if (spec.dtype == CLV_I32)

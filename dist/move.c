@@ -45,7 +45,7 @@ static int64_t parts(const clv_grid *grid, clv_order list)
  * else by columns. */
 static void cut_further(const clv_grid *grid, clv_spec *spec, clv_axes axes)
 {
-    int64_t unit = spec->m_unit > 0 ? spec->m_unit : 1, units = clvi_units(spec->m, unit);
+    int64_t units = clvi_units(spec->m, clvi_unit(spec->m_unit));
     for (int axis = 0; axis < clv_grid_naxes(grid); axis++) {
         if (!(axes >> axis & 1)) continue;
         clv_order rows = clv_order_append(spec->layout.rows, axis);
@@ -186,17 +186,12 @@ void clvi_move_lend(clvi_move *move, void *space)
     }
 }
 
-/* block := beta block, for part of it. */
 static void scale(clv_dtype dtype, clv_block block, int64_t i, int64_t j, int64_t m, int64_t n,
                   double beta)
 {
-    for (int64_t end = i + m; n > 0 && i < end; i++) {
-        void *row = clvi_at(block, dtype, i, j);
-        if (beta == 0)
-            clvi_fill(dtype, n, 0, row);
-        else
-            clvi_axpby(dtype, n, beta, row, 0, row);
-    }
+    if (m == 0 || n == 0) return;
+    clv_block part = {.data = clvi_at(block, dtype, i, j), .m = m, .n = n, .ld = block.ld};
+    clvi_block_scale(dtype, part, beta);
 }
 
 /* Scales what lies above, below, left and right of `inner`. */

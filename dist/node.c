@@ -148,15 +148,6 @@ static char *map_other(const card *other)
 
 /* ---- All of them ---- */
 
-static clv_status gather(clv_grid *grid, const void *mine, int bytes, void *all)
-{
-    MPI_Request request;
-    int code =
-        MPI_Iallgather(mine, bytes, MPI_BYTE, all, bytes, MPI_BYTE, clvi_grid_comm(grid), &request);
-    clv_status status = clvi_mpi(code, "MPI_Iallgather");
-    return status == CLV_OK ? clvi_wait(&request) : status;
-}
-
 /* Which processes might share memory: those of equal numbers. */
 typedef struct {
     uint64_t host, node;
@@ -253,17 +244,17 @@ static clv_status meet(clv_grid *grid, clvi_node *node, answers a)
     int rank = clv_grid_rank(grid), size = clv_grid_size(grid), lanes = 0, leader;
     home here = home_of(rank);
     card mine;
-    CLVI_TRY(gather(grid, &here, sizeof here, a.homes));
+    CLVI_TRY(clvi_grid_gather(grid, &here, sizeof here, MPI_BYTE, a.homes));
     for (int r = 0; r < size; r++) {
         node->hosted += a.homes[r].host == here.host;
         lanes += at_home(a.homes, rank, r);
     }
     make_segment(node, lanes, &mine);
-    CLVI_TRY(gather(grid, &mine, sizeof mine, a.cards));
+    CLVI_TRY(clvi_grid_gather(grid, &mine, sizeof mine, MPI_BYTE, a.cards));
     map_others(node, rank, a.homes, a.cards, &leader);
-    CLVI_TRY(gather(grid, &leader, sizeof leader, a.leaders));
+    CLVI_TRY(clvi_grid_gather(grid, &leader, sizeof leader, MPI_BYTE, a.leaders));
     char well = keep_members(node, rank, a.homes, a.leaders);
-    CLVI_TRY(gather(grid, &well, sizeof well, a.well));
+    CLVI_TRY(clvi_grid_gather(grid, &well, sizeof well, MPI_BYTE, a.well));
     name_nodes(node, a.homes, a.leaders, a.well);
     bool alone = true;
     for (int r = 0; r < size; r++)

@@ -206,8 +206,8 @@ clv_status clv_execute_move(clv_plan *plan, double alpha, const clv_matrix *src,
 {
     clv_status status = CLV_OK;
     CLVI_CHECK(plan->move, CLV_EARG, "clv_execute_move: expected the plan of a move");
-    CLVI_TRY(clvi_matrix_expect(src, "move: src", plan->specs[0]));
-    CLVI_TRY(clvi_matrix_expect(dst, "move: dst", plan->specs[1]));
+    CLVI_TRY(clvi_matrix_expect(src, "move: src", plan->grid, plan->specs[0]));
+    CLVI_TRY(clvi_matrix_expect(dst, "move: dst", plan->grid, plan->specs[1]));
     bool plain = plan->model.overwrite || plan->specs[1].dtype == CLV_I32;
     CLVI_CHECK(!plain || (alpha == 1 && beta == 0), CLV_EARG,
                "clv_execute_move: expected alpha 1 and beta 0 of %s, found %g and %g",

@@ -9,17 +9,13 @@
  * travels, or is read by a neighbour, while the next one is computed.
  */
 #include <clvi_product.h>
+#include <clvi_route.h>
 #include <stdlib.h>
 
 enum { A = CLVI_A, B = CLVI_B, C = CLVI_C, OPERANDS = CLVI_OPERANDS };
 enum { ALONG_M, ALONG_N, ALONG_K };
 
 typedef clvi_problem problem;
-
-/* Part of C in global coordinates. */
-typedef struct {
-    int64_t row0, col0, m, n;
-} rect;
 
 struct clvi_product {
     clvi_problem of;
@@ -30,7 +26,7 @@ struct clvi_product {
     clvi_range k;    /* this process's                               */
     int along;       /* the dimension that panels cut                 */
     int nparts;
-    rect *parts;
+    clvi_rect *parts;
     int nleaves; /* 0: the order of the sum is free */
     int64_t edges[CLV_MAX_LEAVES + 1];
     void *space;
@@ -79,25 +75,25 @@ static clvi_range panel_range(const clvi_product *product, int along, clvi_range
 
 /* ---- Which parts of C ---- */
 
-static bool overlap(rect a, rect b)
+static bool overlap(clvi_rect a, clvi_rect b)
 {
     return a.row0 < b.row0 + b.m && b.row0 < a.row0 + a.m && a.col0 < b.col0 + b.n &&
            b.col0 < a.col0 + a.n;
 }
 
-static bool equal(rect a, rect b)
+static bool equal(clvi_rect a, clvi_rect b)
 {
     return a.row0 == b.row0 && a.col0 == b.col0 && a.m == b.m && a.n == b.n;
 }
 
-static rect piece(const clvi_product *product, int i)
+static clvi_rect piece(const clvi_product *product, int i)
 {
     clvi_tile t = clvi_move_part(product->out, i);
-    return (rect){t.row0, t.col0, t.m, t.n};
+    return (clvi_rect){t.row0, t.col0, t.m, t.n};
 }
 
 /* Adds one unless it is known; false where it overlaps another. */
-static bool add_part(clvi_product *product, rect r)
+static bool add_part(clvi_product *product, clvi_rect r)
 {
     if (r.m == 0 || r.n == 0) return true;
     for (int i = 0; i < product->nparts; i++) {
@@ -114,14 +110,14 @@ static clv_status draw_parts(clvi_product *product)
 {
     clv_block all = product->local;
     int count = product->out ? clvi_move_count(product->out) : 0;
-    rect whole = {all.row0, all.col0, all.m, all.n};
+    clvi_rect whole = {all.row0, all.col0, all.m, all.n};
     bool apart = product->out != NULL;
     product->parts = calloc((size_t)count + 1, sizeof *product->parts);
     if (!product->parts) return clvi_fail(CLV_ENOMEM, "%d parts of a product", count);
     for (int i = 0; i < count && apart; i++) apart = add_part(product, piece(product, i));
     if (apart) {
         clvi_tile own = clvi_move_own_part(product->out);
-        apart = add_part(product, (rect){own.row0, own.col0, own.m, own.n});
+        apart = add_part(product, (clvi_rect){own.row0, own.col0, own.m, own.n});
     }
     if (!apart) {
         product->parts[0] = whole;
@@ -278,24 +274,17 @@ void clvi_product_destroy(clvi_product **product)
 
 /* ---- Executing ---- */
 
-static clvi_range common(clvi_range a, clvi_range b)
-{
-    clvi_range c = {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
-    if (c.end < c.begin) c.end = c.begin;
-    return c;
-}
-
 /* What of a part panel `panel` adds. */
-static void multiply(const clvi_product *product, clvi_product_args *args, rect part, int panel,
-                     double alpha, double beta, clv_block c)
+static void multiply(const clvi_product *product, clvi_product_args *args, clvi_rect part,
+                     int panel, double alpha, double beta, clv_block c)
 {
     clv_block all = product->local;
     clvi_range rows = {all.row0, all.row0 + all.m}, cols = {all.col0, all.col0 + all.n};
     clvi_range k = panel_range(product, ALONG_K, product->k, panel);
-    rows = common(panel_range(product, ALONG_M, rows, panel),
-                  (clvi_range){part.row0, part.row0 + part.m});
-    cols = common(panel_range(product, ALONG_N, cols, panel),
-                  (clvi_range){part.col0, part.col0 + part.n});
+    rows = clvi_range_meet(panel_range(product, ALONG_M, rows, panel),
+                           (clvi_range){part.row0, part.row0 + part.m});
+    cols = clvi_range_meet(panel_range(product, ALONG_N, cols, panel),
+                           (clvi_range){part.col0, part.col0 + part.n});
     args->m = rows.end - rows.begin;
     args->n = cols.end - cols.begin;
     args->k = k.end - k.begin;
@@ -313,7 +302,7 @@ static void multiply(const clvi_product *product, clvi_product_args *args, rect 
 }
 
 /* Gives away the pieces that lie in part `part`. */
-static clv_status give(const clvi_product *product, rect part)
+static clv_status give(const clvi_product *product, clvi_rect part)
 {
     clv_status status = CLV_OK;
     for (int i = 0; i < clvi_move_count(product->out); i++)
@@ -327,18 +316,6 @@ static void poke(void *context)
 {
     (void)context;
     clvi_wait_poke();
-}
-
-/* C := beta C, which needs no product and nothing of others. */
-static void scale(clv_dtype dtype, clv_block c, double beta)
-{
-    for (int64_t i = 0; i < c.m && beta != 1; i++) {
-        void *row = clvi_at(c, dtype, i, 0);
-        if (beta == 0)
-            clvi_fill(dtype, c.n, 0, row);
-        else
-            clvi_axpby(dtype, c.n, beta, row, 0, row);
-    }
 }
 
 /* The first failure counts; what follows is done all the same, as others wait for it. */
@@ -361,7 +338,7 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
                               .edges = product->edges,
                               .poll = poke};
     if (alpha == 0) {
-        scale(p->dtype, c, beta);
+        clvi_block_scale(p->dtype, c, beta); /* needs no product and nothing of others */
         return CLV_OK;
     }
     note(&status, clvi_supply_begin(product->in[A], a));

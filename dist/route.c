@@ -18,20 +18,10 @@ static clvi_rect rect_of(clv_block block)
     return (clvi_rect){block.row0, block.col0, block.m, block.n};
 }
 
-static bool agree_along(const clv_grid *grid, int a, int b, clv_axes axes)
-{
-    int at_a[CLV_MAX_AXES], at_b[CLV_MAX_AXES];
-    clvi_grid_coords(grid, a, at_a);
-    clvi_grid_coords(grid, b, at_b);
-    for (int i = 0; i < clv_grid_naxes(grid); i++)
-        if ((axes >> i & 1) && at_a[i] != at_b[i]) return false;
-    return true;
-}
-
 clv_block clvi_route_target(const clv_grid *grid, const clvi_route *route, int rank)
 {
     clv_block block = clv_spec_block(grid, route->dst, rank);
-    if (!agree_along(grid, rank, 0, route->first)) block.m = block.n = block.ld = 0;
+    if (!clvi_grid_agree_along(grid, rank, 0, route->first)) block.m = block.n = block.ld = 0;
     clvi_range rows = {block.row0, block.row0 + block.m}, cols = {block.col0, block.col0 + block.n};
     if (route->by_columns)
         cols = clvi_panel(cols, route->panels, route->panel);
@@ -48,7 +38,7 @@ clvi_rect clvi_route_passed(const clv_grid *grid, const clvi_route *route, int f
 {
     clv_axes own = clvi_layout_copies(grid, route->src.layout) |
                    (route->src.layout.sum & route->dst.layout.sum);
-    if (!agree_along(grid, from, to, own)) return (clvi_rect){0};
+    if (!clvi_grid_agree_along(grid, from, to, own)) return (clvi_rect){0};
     return clvi_rect_meet(rect_of(clv_spec_block(grid, route->src, from)),
                           rect_of(clvi_route_target(grid, route, to)));
 }

@@ -52,14 +52,6 @@ struct clv_cyclic_plan {
 
 /* ---- Who passes what to whom ---- */
 
-static bool agree_along(const clv_grid *grid, int a, int b, clv_axes axes)
-{
-    for (int i = 0; i < clv_grid_naxes(grid); i++)
-        if ((axes >> i & 1) && clv_grid_coord(grid, a, i) != clv_grid_coord(grid, b, i))
-            return false;
-    return true;
-}
-
 /* The place of each rank among those that rows and columns are dealt to; -1: none. */
 typedef struct {
     int row, col;
@@ -104,8 +96,9 @@ static parcel passed(const clv_cyclic_plan *plan, const way *w, const place plac
 {
     clv_axes copies = clvi_layout_copies(plan->grid, w->spec.layout);
     int peer = holder == clv_grid_rank(plan->grid) ? dealt : holder;
-    bool pass = w == &plan->from ? agree_along(plan->grid, holder, dealt, copies)
-                                 : agree_along(plan->grid, holder, 0, plan->spec.layout.sum);
+    bool pass = w == &plan->from
+                    ? clvi_grid_agree_along(plan->grid, holder, dealt, copies)
+                    : clvi_grid_agree_along(plan->grid, holder, 0, plan->spec.layout.sum);
     if (!pass) return (parcel){.peer = peer};
     return common(plan, clv_spec_block(plan->grid, w->spec, holder), places[dealt], peer);
 }
@@ -139,7 +132,7 @@ static size_t place_parcels(way *w, size_t element, char *space)
     for (int i = 0; i < w->ngives + w->ntakes; i++) {
         parcel *c = i < w->ngives ? &w->gives[i] : &w->takes[i - w->ngives];
         c->packed = space ? space + bytes : NULL;
-        bytes += ((size_t)elements(*c) * element + 63) & ~(size_t)63;
+        bytes += clvi_round_up((size_t)elements(*c) * element);
     }
     return bytes;
 }
@@ -176,7 +169,7 @@ static clv_spec without_sums(const clv_grid *grid, clv_spec spec)
     for (int axis = 0; axis < clv_grid_naxes(grid); axis++)
         if (spec.layout.sum >> axis & 1) sums = clv_order_append(sums, axis);
     int64_t parts = (int64_t)clvi_order_parts(grid, *list) * clvi_order_parts(grid, sums);
-    if (spec.m / (spec.m_unit > 0 ? spec.m_unit : 1) < parts) list = &spec.layout.cols;
+    if (clvi_units(spec.m, clvi_unit(spec.m_unit)) < parts) list = &spec.layout.cols;
     *list = clv_order_join(*list, sums);
     spec.layout.sum = 0;
     return spec;
@@ -409,7 +402,7 @@ static clv_status check_execution(const clv_cyclic_plan *plan, const clv_matrix 
     clv_status status;
     int64_t values[CLVI_CYCLIC_VALUES];
     clvi_cyclic_values(cyclic, values);
-    CLVI_TRY(clvi_matrix_expect(matrix, "block-cyclic", plan->spec));
+    CLVI_TRY(clvi_matrix_expect(matrix, "block-cyclic", plan->grid, plan->spec));
     CLVI_CHECK(memcmp(values, plan->cyclic, sizeof values) == 0, CLV_EARG,
                "block-cyclic: expected a matrix that is dealt like the one planned with");
 done:
@@ -433,7 +426,7 @@ clv_status clv_cyclic_to(clv_cyclic_plan *plan, const clv_cyclic *cyclic, clv_ma
     int rank = clv_grid_rank(plan->grid);
     clv_block block = clv_matrix_block(matrix);
     CLVI_TRY(check_execution(plan, matrix, cyclic));
-    if (!agree_along(plan->grid, rank, 0, plan->spec.layout.sum))
+    if (!clvi_grid_agree_along(plan->grid, rank, 0, plan->spec.layout.sum))
         CLVI_TRY(clv_matrix_fill(matrix, 0)); /* coordinate 0 has the values */
     CLVI_TRY(execute(plan, &plan->to, of_block(plan, block), of_part(plan, cyclic)));
 done:

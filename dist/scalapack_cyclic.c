@@ -13,25 +13,16 @@
  * the end; no process gets fewer than LEAST rows or columns, as small matrices only wait. */
 enum { LEAST = 8, MOST = 64, BLOCKS_EACH = 4 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* The p x q grid in which m/p + n/q is least, which is what a process receives for each column that
  * is eliminated: the squarest for a square matrix, though a few processes be left out. */
 static void choose_grid(int processes, int64_t m, int64_t n, int *p, int *q)
 {
     double least = 0;
     *p = 0;
-    int64_t most_p = larger(m / LEAST, 1), most_q = larger(n / LEAST, 1);
-    int64_t most = smaller(processes, larger(larger(m, n), 1));
-    for (int i = 1; i <= smaller(most, most_p); i++) {
-        int j = (int)smaller(most / i, most_q);
+    int64_t most_p = clvi_larger(m / LEAST, 1), most_q = clvi_larger(n / LEAST, 1);
+    int64_t most = clvi_smaller(processes, clvi_larger(clvi_larger(m, n), 1));
+    for (int i = 1; i <= clvi_smaller(most, most_p); i++) {
+        int j = (int)clvi_smaller(most / i, most_q);
         double part = (double)m / i + (double)n / j;
         if (*p > 0 && part >= least) continue;
         least = part;
@@ -45,9 +36,9 @@ void clvi_cyclic_choose(int processes, clv_cyclic_config *config)
     if (config->p == 0 && config->q == 0)
         choose_grid(processes, config->m, config->n, &config->p, &config->q);
     if (config->mb != 0 || config->nb != 0 || config->p < 1 || config->q < 1) return;
-    int64_t each = larger(config->m / config->p, config->n / config->q) / BLOCKS_EACH;
-    int64_t most = smaller(larger(smaller(config->m, config->n), LEAST), MOST);
-    config->mb = config->nb = smaller(larger(each, LEAST), most);
+    int64_t each = clvi_larger(config->m / config->p, config->n / config->q) / BLOCKS_EACH;
+    int64_t most = clvi_smaller(clvi_larger(clvi_smaller(config->m, config->n), LEAST), MOST);
+    config->mb = config->nb = clvi_smaller(clvi_larger(each, LEAST), most);
 }
 
 /* ---- Checks ------------------------------------------------------------------------- */
@@ -73,7 +64,8 @@ static clv_status check_config(const clv_grid *grid, const clv_cyclic_config *c)
     CLVI_CHECK(c->m >= 0 && c->n >= 0, CLV_ESHAPE,
                "block-cyclic: expected extents of at least 0, found %lld x %lld", (long long)c->m,
                (long long)c->n);
-    CLVI_CHECK(larger(c->m, c->n) <= INT32_MAX && larger(c->mb, c->nb) <= INT32_MAX, CLV_ELIMIT,
+    CLVI_CHECK(clvi_larger(c->m, c->n) <= INT32_MAX && clvi_larger(c->mb, c->nb) <= INT32_MAX,
+               CLV_ELIMIT,
                "ScaLAPACK counts in 32 bits: expected extents up to %d, found %lld x %lld in "
                "blocks of %lld x %lld",
                INT32_MAX, (long long)c->m, (long long)c->n, (long long)c->mb, (long long)c->nb);
@@ -146,7 +138,7 @@ static void find_part(clv_cyclic *cyclic)
         cyclic->mine.m = clvi_dealt_count(cyclic->rows, e % p, cyclic->rows.extent);
         cyclic->mine.n = clvi_dealt_count(cyclic->cols, e / p, cyclic->cols.extent);
     }
-    cyclic->mine.ld = larger(cyclic->mine.m, 1);
+    cyclic->mine.ld = clvi_larger(cyclic->mine.m, 1);
 }
 
 /* Memory of its own, or the caller's. */
@@ -164,8 +156,8 @@ static clv_status find_memory(clv_cyclic *cyclic, bool wrap, void *data, int64_t
     if (part->row < 0) return CLV_OK;
     if (ld < part->m || ld < 1 || (!data && bytes > 0))
         return clvi_fail(CLV_EARG, "rank %d: expected memory with ld >= %lld, found %s, %lld", rank,
-                         (long long)larger(part->m, 1), data ? "some" : "NULL", (long long)ld);
-    if (ld > INT32_MAX / larger(part->n, 1))
+                         (long long)clvi_larger(part->m, 1), data ? "some" : "NULL", (long long)ld);
+    if (ld > INT32_MAX / clvi_larger(part->n, 1))
         return clvi_fail(CLV_ELIMIT,
                          "ScaLAPACK counts in 32 bits: expected at most %d elements, rank %d has "
                          "%lld columns %lld apart",
@@ -360,7 +352,7 @@ clv_status clv_cyclic_view(clv_matrix *matrix, clv_cyclic **cyclic)
                                 .transposed = true};
     if (!used) config.p = config.q = 1; /* no axes to say so */
     CLVI_TRY(clv_grid_agree(grid, status));
-    status = create(grid, &config, true, block.data, larger(block.ld, 1), cyclic);
+    status = create(grid, &config, true, block.data, clvi_larger(block.ld, 1), cyclic);
 done:
     return status;
 }

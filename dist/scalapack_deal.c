@@ -9,11 +9,6 @@
  */
 #include <clvi_scalapack.h>
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Which of the first `parts` blocks is its own. */
 static int turn(clvi_dealt d, int place)
 {
@@ -22,7 +17,7 @@ static int turn(clvi_dealt d, int place)
 
 int64_t clvi_dealt_count(clvi_dealt d, int place, int64_t end)
 {
-    int64_t blocks = smaller(end, d.extent) / d.block, rest = smaller(end, d.extent) % d.block;
+    int64_t below = clvi_smaller(end, d.extent), blocks = below / d.block, rest = below % d.block;
     int64_t mine = turn(d, place), rounds = blocks / d.parts, left = blocks % d.parts;
     return rounds * d.block + (mine < left ? d.block : mine == left ? rest : 0);
 }
@@ -38,7 +33,7 @@ static bool find_run(clvi_dealt d, int place, int64_t from, int64_t end, clvi_ru
     int64_t block = from / d.block, ahead = turn(d, place) - block % d.parts;
     if (ahead < 0) ahead += d.parts;
     int64_t begin = ahead > 0 ? (block + ahead) * d.block : from;
-    int64_t stop = d.parts == 1 ? end : smaller(end, (block + ahead + 1) * d.block);
+    int64_t stop = d.parts == 1 ? end : clvi_smaller(end, (block + ahead + 1) * d.block);
     *run = (clvi_run){begin, stop - begin, clvi_dealt_count(d, place, begin)};
     return begin < end;
 }
@@ -100,8 +95,8 @@ bool clvi_deal_layout(const clv_grid *grid, int64_t extent, int64_t unit, clv_or
     for (int rank = 1; rank < clv_grid_size(grid); rank++) {
         clvi_grid_coords(grid, rank, coords);
         clvi_range found = clvi_split_axes(grid, extent, unit, list, coords);
-        int64_t begin = smaller(d->block * clvi_order_place(grid, list, rank), extent);
-        int64_t end = smaller(begin + d->block, extent);
+        int64_t begin = clvi_smaller(d->block * clvi_order_place(grid, list, rank), extent);
+        int64_t end = clvi_smaller(begin + d->block, extent);
         if (found.end - found.begin != end - begin) return false;
         if (begin < end && found.begin != begin) return false;
     }

@@ -34,15 +34,6 @@ typedef struct {
     int64_t m, n; /* expected */
 } result;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* ---- Checks before ------------------------------------------------------------------- */
 
 static clv_status check_result(const job *j, const result *r)
@@ -92,7 +83,7 @@ static clv_status open_job(job *j, const char *name, const clv_matrix *A, bool s
                .dtype = spec.dtype,
                .m = spec.m,
                .n = spec.n,
-               .k = smaller(spec.m, spec.n),
+               .k = clvi_smaller(spec.m, spec.n),
                .config = {.m = spec.m, .n = spec.n, .dtype = spec.dtype}};
     status = check_operands(j, square, results);
     clvi_spec_values(spec, values);
@@ -135,7 +126,8 @@ static clv_status check_counts(const job *j, const count extra[])
         {"columns", j->n},
         {"elements of a process",
          j->mp > 0 && j->nq > INT64_MAX / j->mp ? INT64_MAX : j->mp * j->nq},
-        {"bytes of a panel", larger(j->mp, j->nq) * smaller(j->k, pilaenv_(NULL, NULL)) * element},
+        {"bytes of a panel",
+         clvi_larger(j->mp, j->nq) * clvi_smaller(j->k, pilaenv_(NULL, NULL)) * element},
         {0}};
     const count *const lists[] = {first, extra};
     for (int i = 0; i < 2; i++)
@@ -262,7 +254,8 @@ static void clear_lower(clv_matrix *R)
     clv_block b = clv_matrix_block(R);
     clv_dtype dtype = clv_matrix_spec(R).dtype;
     for (int64_t i = 0; i < b.m; i++) {
-        int64_t end = smaller(b.row0 + i - b.col0, b.n); /* the diagonal's column in the block */
+        int64_t end =
+            clvi_smaller(b.row0 + i - b.col0, b.n); /* the diagonal's column in the block */
         if (end > 0) clvi_fill(dtype, end, 0, clvi_at(b, dtype, i, 0));
     }
 }
@@ -298,7 +291,7 @@ clv_status clv_qr(const clv_matrix *A, clv_matrix *Q, clv_matrix *R)
     job j;
     int info = 0;
     clv_status status;
-    int64_t m = clv_matrix_spec(A).m, n = clv_matrix_spec(A).n, k = smaller(m, n);
+    int64_t m = clv_matrix_spec(A).m, n = clv_matrix_spec(A).n, k = clvi_smaller(m, n);
     CLVI_TRY(open_job(&j, "clv_qr", A, false, (result[2]){{"Q", Q, m, k}, {"R", R, k, n}}));
     int64_t nb = j.config.nb, lwork = nb * (j.mp + j.nq + nb);
     CLVI_TRY(check_counts(&j, (count[]){{"elements of workspace", lwork}, {0}}));
@@ -328,10 +321,10 @@ static int64_t eigh_workspace(const job *j)
 {
     int64_t n = j->n, nb = j->config.nb, np = j->mp, nq = j->nq;
     int64_t divide = 1 + 6 * n + 2 * np * nq;
-    int64_t reduce = 3 * n + larger(nb * (np + 1), 3 * nb);
-    int64_t sort = larger(n, np * (nb + nq));
-    int64_t back = larger(nb * (nb - 1) / 2, nb * (np + nq)) + nb * nb;
-    return 2 * n + larger(larger(divide, reduce), larger(sort, back));
+    int64_t reduce = 3 * n + clvi_larger(nb * (np + 1), 3 * nb);
+    int64_t sort = clvi_larger(n, np * (nb + nq));
+    int64_t back = clvi_larger(nb * (nb - 1) / 2, nb * (np + nq)) + nb * nb;
+    return 2 * n + clvi_larger(clvi_larger(divide, reduce), clvi_larger(sort, back));
 }
 
 clv_status clv_eigh(const clv_matrix *A, double w[], clv_matrix *V)
@@ -373,20 +366,20 @@ static int64_t share(const job *j, int64_t extent)
 static int64_t svd_workspace(const job *j)
 {
     int64_t nb = j->config.nb, mp = j->mp, nq = j->nq;
-    int64_t bidiagonal = larger(nb * (mp + nq + 1) + nq, larger(mp, nq));
-    int64_t left = larger(nb * (nb - 1) / 2, (j->kq + mp) * nb) + nb * nb;
-    int64_t right = larger(nb * (nb - 1) / 2, (j->kp + nq) * nb) + nb * nb;
+    int64_t bidiagonal = clvi_larger(nb * (mp + nq + 1) + nq, clvi_larger(mp, nq));
+    int64_t left = clvi_larger(nb * (nb - 1) / 2, (j->kq + mp) * nb) + nb * nb;
+    int64_t right = clvi_larger(nb * (nb - 1) / 2, (j->kp + nq) * nb) + nb * nb;
     int64_t vectors = j->k * (share(j, j->m) + share(j, j->n));
-    int64_t diagonal = vectors + larger(larger(1, 4 * j->k), larger(left, right));
-    return 1 + 6 * larger(j->m, j->n) + larger(bidiagonal, diagonal);
+    int64_t diagonal = vectors + clvi_larger(clvi_larger(1, 4 * j->k), clvi_larger(left, right));
+    return 1 + 6 * clvi_larger(j->m, j->n) + clvi_larger(bidiagonal, diagonal);
 }
 
 /* Bytes that p?gemr2d, which p?gesvd calls, has in one buffer. */
 static int64_t svd_buffer(const job *j)
 {
-    int64_t u = larger(j->mp * j->kq, j->k * share(j, j->m));
-    int64_t vt = larger(j->kp * j->nq, j->k * share(j, j->n));
-    return larger(u, vt) * (int64_t)element(j);
+    int64_t u = clvi_larger(j->mp * j->kq, j->k * share(j, j->m));
+    int64_t vt = clvi_larger(j->kp * j->nq, j->k * share(j, j->n));
+    return clvi_larger(u, vt) * (int64_t)element(j);
 }
 
 clv_status clv_svd(const clv_matrix *A, clv_matrix *U, double s[], clv_matrix *Vt)
@@ -394,7 +387,7 @@ clv_status clv_svd(const clv_matrix *A, clv_matrix *U, double s[], clv_matrix *V
     job j;
     int info = 0;
     clv_status status;
-    int64_t m = clv_matrix_spec(A).m, n = clv_matrix_spec(A).n, k = smaller(m, n);
+    int64_t m = clv_matrix_spec(A).m, n = clv_matrix_spec(A).n, k = clvi_smaller(m, n);
     CLVI_TRY(open_job(&j, "clv_svd", A, false, (result[2]){{"U", U, m, k}, {"Vt", Vt, k, n}}));
     int64_t lwork = svd_workspace(&j);
     CLVI_TRY(check_counts(

@@ -25,15 +25,6 @@ struct clvi_scalapack {
 
 /* ---- Which layouts and sizes ------------------------------------------------ */
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* PBLAS sizes its panels in 32 bits of bytes. A panel is all of one extent by a block of another,
  * or by the whole of it where neither matrix that has it is cut there. */
 static clv_status check_panels(const clvi_dealt dims[3][2], size_t element, char *why, size_t size)
@@ -41,8 +32,8 @@ static clv_status check_panels(const clvi_dealt dims[3][2], size_t element, char
     for (int i = 0; i < 3; i++) {
         bool whole = dims[i][0].parts == 1 && dims[i][1].parts == 1;
         int64_t extent = dims[i][0].extent;
-        int64_t depth = whole ? extent : smaller(extent, pilaenv_(NULL, NULL));
-        int64_t length = larger(dims[(i + 1) % 3][0].extent, dims[(i + 2) % 3][0].extent);
+        int64_t depth = whole ? extent : clvi_smaller(extent, pilaenv_(NULL, NULL));
+        int64_t length = clvi_larger(dims[(i + 1) % 3][0].extent, dims[(i + 2) % 3][0].extent);
         if (depth == 0 || length <= INT32_MAX / (int64_t)element / depth) continue;
         snprintf(why, size,
                  "ScaLAPACK counts the bytes of a panel in 32 bits: expected at most %d, found "
@@ -69,7 +60,7 @@ static clv_status accept_operand(const clv_grid *grid, const char *name, clv_spe
                  name, text);
         return CLV_EUNSUPPORTED;
     }
-    if (larger(spec.m, spec.n) > INT32_MAX) {
+    if (clvi_larger(spec.m, spec.n) > INT32_MAX) {
         snprintf(why, size, "ScaLAPACK counts in 32 bits: expected extents up to %d, found %s: %s",
                  INT32_MAX, name, text);
         return CLV_ELIMIT;
@@ -167,7 +158,7 @@ clv_status clvi_scalapack_execute(const clvi_scalapack *plan, double alpha, cons
     int64_t m = plan->C.rows.extent, n = plan->C.cols.extent;
     int64_t k = plan->op_a == CLV_T ? plan->A.rows.extent : plan->A.cols.extent;
     clv_status status = CLV_OK;
-    int64_t ld = larger(a.ld, larger(b.ld, c.ld));
+    int64_t ld = clvi_larger(a.ld, clvi_larger(b.ld, c.ld));
     if (ld > INT32_MAX)
         status = clvi_fail(CLV_ELIMIT, "ScaLAPACK: expected an ld of at most %d, found %lld",
                            INT32_MAX, (long long)ld);

@@ -29,19 +29,14 @@ void clvi_viewpoint_destroy(clvi_viewpoint *v)
     *v = (clvi_viewpoint){0};
 }
 
-static int64_t one_or(int64_t unit)
-{
-    return unit == 0 ? 1 : unit;
-}
-
 clvi_range clvi_viewpoint_rows(const clvi_viewpoint *v, clv_spec spec)
 {
-    return clvi_split_axes(v->grid, spec.m, one_or(spec.m_unit), spec.layout.rows, v->coords);
+    return clvi_split_axes(v->grid, spec.m, clvi_unit(spec.m_unit), spec.layout.rows, v->coords);
 }
 
 clvi_range clvi_viewpoint_cols(const clvi_viewpoint *v, clv_spec spec)
 {
-    return clvi_split_axes(v->grid, spec.n, one_or(spec.n_unit), spec.layout.cols, v->coords);
+    return clvi_split_axes(v->grid, spec.n, clvi_unit(spec.n_unit), spec.layout.cols, v->coords);
 }
 
 static int64_t length(clvi_range range)
@@ -51,8 +46,7 @@ static int64_t length(clvi_range range)
 
 static int64_t overlap(clvi_range a, clvi_range b)
 {
-    return length(
-        (clvi_range){a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end});
+    return length(clvi_range_meet(a, b));
 }
 
 /* A target: the block that a route leaves this process with. */
@@ -64,9 +58,9 @@ typedef struct {
 static int64_t passed(const clvi_viewpoint *v, clv_spec src, const int coords[], target to)
 {
     int64_t rows = overlap(
-        to.rows, clvi_split_axes(v->grid, src.m, one_or(src.m_unit), src.layout.rows, coords));
+        to.rows, clvi_split_axes(v->grid, src.m, clvi_unit(src.m_unit), src.layout.rows, coords));
     if (rows == 0) return 0;
-    return rows * overlap(to.cols, clvi_split_axes(v->grid, src.n, one_or(src.n_unit),
+    return rows * overlap(to.cols, clvi_split_axes(v->grid, src.n, clvi_unit(src.n_unit),
                                                    src.layout.cols, coords));
 }
 
@@ -100,8 +94,8 @@ static clvi_volume route_volume(const clvi_viewpoint *v, const clvi_route *route
     }
     int64_t mine = passed(v, *src, v->coords, to);
     int64_t parts =
-        clvi_split_overlaps(v->grid, src->m, one_or(src->m_unit), src->layout.rows, to.rows) *
-        clvi_split_overlaps(v->grid, src->n, one_or(src->n_unit), src->layout.cols, to.cols);
+        clvi_split_overlaps(v->grid, src->m, clvi_unit(src->m_unit), src->layout.rows, to.rows) *
+        clvi_split_overlaps(v->grid, src->n, clvi_unit(src->n_unit), src->layout.cols, to.cols);
     clvi_volume volume = {.messages = (int)(parts * terms) - (mine > 0)};
     volume.bytes = (uint64_t)(length(to.rows) * length(to.cols) * terms - mine) *
                    clv_dtype_size(route->dst.dtype);

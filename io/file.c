@@ -46,8 +46,9 @@ clv_status clvi_file_open(const char *path, bool writable, clvi_file *file)
         status = failed(path, "open");
         goto done;
     }
-    CLVI_CHECK(!S_ISDIR(info.st_mode), CLV_EIO, "%s: expected a file, found a directory", path);
-    CLVI_CHECK(S_ISREG(info.st_mode), CLV_EIO, "%s: expected a file, found a pipe or device", path);
+    CLVI_CHECK(!S_ISDIR(info.st_mode), CLV_EFORMAT, "%s: expected a file, found a directory", path);
+    CLVI_CHECK(S_ISREG(info.st_mode), CLV_EFORMAT, "%s: expected a file, found a pipe or device",
+               path);
     file->fd = fd;
     file->bytes = info.st_size;
 done:

@@ -43,7 +43,7 @@ clv_status clvi_check_values(const char *layer, const char *what, clv_spec spec)
 
 clv_status clvi_shape_create(clv_grid *grid, clv_spec spec, clv_matrix **shape)
 {
-    return clvi_matrix_shape(grid, spec, shape);
+    return clv_matrix_shape(grid, spec, shape);
 }
 
 clv_status clvi_plan_move_specs(clv_grid *grid, clv_spec src, clv_spec dst, clv_plan **plan)
@@ -70,8 +70,8 @@ void clvi_add(const clv_matrix *X, clv_matrix *Y)
 clv_status clv_layer_forward(clv_layer *layer, const clv_matrix *X, clv_matrix *Y)
 {
     clv_status status;
-    CLVI_TRY(clvi_matrix_expect(X, "X", layer->x));
-    CLVI_TRY(clvi_matrix_expect(Y, "Y", layer->y));
+    CLVI_TRY(clvi_matrix_expect(X, "X", layer->grid, layer->x));
+    CLVI_TRY(clvi_matrix_expect(Y, "Y", layer->grid, layer->y));
     CLVI_TRY(layer->type->forward(layer, X, Y));
     layer->X = X;
 done:
@@ -83,8 +83,8 @@ clv_status clv_layer_backward(clv_layer *layer, const clv_matrix *dY, clv_matrix
     clv_status status;
     CLVI_CHECK(layer->X, CLV_EARG, "%s: expected a forward before backward, found none",
                layer->type->name);
-    CLVI_TRY(clvi_matrix_expect(dY, "dY", layer->y));
-    if (dX) CLVI_TRY(clvi_matrix_expect(dX, "dX", layer->x));
+    CLVI_TRY(clvi_matrix_expect(dY, "dY", layer->grid, layer->y));
+    if (dX) CLVI_TRY(clvi_matrix_expect(dX, "dX", layer->grid, layer->x));
     CLVI_TRY(layer->type->backward(layer, dY, dX));
 done:
     return status;

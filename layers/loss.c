@@ -87,8 +87,8 @@ clv_status clv_loss_forward(clv_loss *loss, const clv_matrix *logits, const clv_
     clvi_exact sum = {0};
     double rows = 0;
     clv_status status;
-    CLVI_TRY(clvi_matrix_expect(logits, "logits", loss->logits));
-    CLVI_TRY(clvi_matrix_expect(targets, "targets", loss->targets));
+    CLVI_TRY(clvi_matrix_expect(logits, "logits", loss->grid, loss->logits));
+    CLVI_TRY(clvi_matrix_expect(targets, "targets", loss->grid, loss->targets));
     x = clv_matrix_block(logits);
     CLVI_TRY(clv_execute_move(loss->targets_to_rows, 1, targets, 0, loss->target));
     for (int64_t i = 0; i < x.m; i++) leaf_numbers(loss, x, i);
@@ -114,7 +114,7 @@ clv_status clv_loss_backward(clv_loss *loss, clv_matrix *dlogits)
 {
     clv_status status;
     CLVI_CHECK(loss->X, CLV_EARG, "loss: expected a forward before backward, found none");
-    CLVI_TRY(clvi_matrix_expect(dlogits, "dlogits", loss->logits));
+    CLVI_TRY(clvi_matrix_expect(dlogits, "dlogits", loss->grid, loss->logits));
     clv_dtype dtype = loss->logits.dtype;
     clv_block x = clv_matrix_block(loss->X), dx = clv_matrix_block(dlogits);
     for (int64_t i = 0; i < x.m; i++) {

@@ -39,9 +39,10 @@ typedef struct {
     scalapack blocks[2];
     contender contenders[CONTENDERS];
     int threads;
-    char reason[512]; /* why ScaLAPACK could not, or not as asked */
-    double bytes;     /* the most that a process receives in one product */
-    double planned_bytes, workspace, footprint;
+    char reason[512];                      /* why ScaLAPACK could not, or not as asked */
+    double bytes;                          /* the most that a process receives in one product */
+    double planned_bytes, workspace;       /* the most of any process */
+    double mean_workspace, mean_footprint; /* planned and measured: what is shared belongs to all */
 } gemm;
 
 static product_kind f_weights(const product_kind *kind)
@@ -62,11 +63,9 @@ static clv_status check_room(const gemm_args *args, const clv_grid *grid, clv_gr
     if (status != CLV_OK) return status;
     double bytes = 0;
     for (int i = 0; i < OPERANDS; i++) bytes += block_bytes(grid, specs[i]);
-    if (!args->plan) {
-        product_kind share = product_share(&args->kind, grid, specs[C]);
-        bytes *= 1 + (args->against == AGAINST_SCALAPACK) + args->reproducible;
-        bytes += product_bytes(&share);
-    }
+    product_kind share = product_share(&args->kind, grid, specs[C]);
+    bytes *= 1 + (args->against == AGAINST_SCALAPACK) + args->reproducible;
+    bytes += product_bytes(&share);
     return room_for(all, "the matrices do", bytes);
 }
 
@@ -111,26 +110,29 @@ static clv_status plan_cleave(gemm *g)
         TRY(product_run(&g->cleave));
         g->bytes = (double)clv_grid_traffic(grid).bytes_received;
     }
-    TRY(footprint_growth(grid, &before, &g->footprint));
-    g->planned_bytes = (double)clv_plan_bytes(g->cleave.plan);
-    g->workspace = (double)clv_plan_memory(g->cleave.plan);
-    double most[] = {g->bytes, g->planned_bytes, g->workspace};
+    double memory = (double)clv_plan_memory(g->cleave.plan), sums[] = {memory, 0};
+    double most[] = {g->bytes, (double)clv_plan_bytes(g->cleave.plan), memory};
+    TRY(footprint_growth(grid, &before, &sums[1]));
     TRY(clv_grid_reduce(grid, CLV_MAX, 3, most));
-    TRY(clv_grid_reduce(grid, CLV_SUM, 1, &g->footprint));
+    TRY(clv_grid_reduce(grid, CLV_SUM, 2, sums));
     g->bytes = most[0], g->planned_bytes = most[1], g->workspace = most[2];
-    g->footprint = fmax(0, g->footprint / clv_grid_size(grid));
+    g->mean_workspace = sums[0] / clv_grid_size(grid);
+    g->mean_footprint = fmax(0, sums[1] / clv_grid_size(grid));
 done:
     return status;
 }
 
+/* With --plan the one product whose plan is asked for, which may be larger than the machine. */
 static clv_status open_cleave(gemm *g)
 {
     clv_status status;
     const gemm_args *args = g->args;
-    TRY(product_grid(&args->kind, args->grid, 0, &g->cleave));
+    int leaves = args->plan && args->reproducible ? CLV_LEAVES : 0;
+    g->cleave.shapes = args->plan;
+    TRY(product_grid(&args->kind, args->grid, leaves, &g->cleave));
     if (args->threads) clv_blas_set_threads((int)args->threads);
     g->threads = clv_blas_describe().threads;
-    TRY(check_room(args, g->cleave.grid, g->cleave.grid));
+    if (!args->plan) TRY(check_room(args, g->cleave.grid, g->cleave.grid));
     TRY(product_matrices(args->layouts, &g->cleave));
     if (!args->plan) {
         TRY(open_limit(g));
@@ -231,13 +233,13 @@ static json_t *question(const gemm *g)
 {
     const product *p = &g->cleave;
     const product_kind *kind = &p->kind;
-    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:b,s:b,s:s,s:{s:s,s:s,s:s},s:i,s:i}", "bench",
-                     "gemm", "m", (json_int_t)kind->size.m, "n", (json_int_t)kind->size.n, "k",
-                     (json_int_t)kind->size.k, "dtype", clv_dtype_name(kind->dtype), "weights",
+    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:b,s:b,s:b,s:s,s:{s:s,s:s,s:s},s:i,s:i}",
+                     "bench", "gemm", "m", (json_int_t)kind->size.m, "n", (json_int_t)kind->size.n,
+                     "k", (json_int_t)kind->size.k, "dtype", clv_dtype_name(kind->dtype), "weights",
                      clv_dtype_name(kind->weights), "op", op_of(kind), "transpose_a", kind->trans_a,
-                     "transpose_b", kind->trans_b, "grid", p->axes, "layouts", "a", p->layouts[A],
-                     "b", p->layouts[B], "c", p->layouts[C], "ranks", clv_grid_size(p->grid),
-                     "threads", g->threads);
+                     "transpose_b", kind->trans_b, "reproducible", g->args->reproducible, "grid",
+                     p->axes, "layouts", "a", p->layouts[A], "b", p->layouts[B], "c", p->layouts[C],
+                     "ranks", clv_grid_size(p->grid), "threads", g->threads);
 }
 
 static void show_question(const gemm *g)
@@ -258,6 +260,7 @@ static clv_status show_plan(const gemm *g)
     char *text = plan_text(g->cleave.plan);
     if (!text) return tool_fail(CLV_ENOMEM, "no memory for the text of a plan");
     show_question(g);
+    if (g->args->reproducible) output_text("in reproducible mode:\n");
     output_text("%s", text);
     json_t *object = question(g);
     json_object_update_new(object,
@@ -283,7 +286,7 @@ static void show_row(const gemm *g, int i, const char *axes)
 
 static void show_table(const gemm *g, const char *text)
 {
-    char received[32], foretold[32], workspace[32], measured[32];
+    char received[32], foretold[32], workspace[32], planned[32], measured[32];
     show_question(g);
     output_text("  %-12s %10s %10s %10s %10s %10s   grid\n", "", "seconds", "least", "most",
                 "GFLOP/s", "of limit");
@@ -295,9 +298,11 @@ static void show_table(const gemm *g, const char *text)
     if (*g->reason)
         output_text("  ScaLAPACK %s: %s\n", g->scalapack.plan ? "elsewhere" : "not measured",
                     g->reason);
-    output_text("\neach process at most: %s received (%s planned), %s of workspace (%s measured)\n",
+    output_text("\neach process at most: %s received (%s planned), %s of workspace\n"
+                "each on average: %s of workspace (%s measured)\n",
                 bytes_format(g->bytes, received), bytes_format(g->planned_bytes, foretold),
-                bytes_format(g->workspace, workspace), bytes_format(g->footprint, measured));
+                bytes_format(g->workspace, workspace), bytes_format(g->mean_workspace, planned),
+                bytes_format(g->mean_footprint, measured));
     output_text("the plan:\n%s", text);
 }
 
@@ -322,15 +327,16 @@ static json_t *result(const gemm *g)
     for (int i = 0; i < CONTENDERS; i++)
         if (names[i]) add_contender(g, object, names[i], i);
     double ours = c[CLEAVE].seconds.median;
-    json_object_update_new(object, json_pack("{s:o,s:I,s:I,s:I,s:o,s:o,s:I}", "fraction",
-                                             output_number(c[LIMIT].seconds.median / ours),
-                                             "bytes_per_rank", (json_int_t)g->bytes,
-                                             "planned_bytes_per_rank", (json_int_t)g->planned_bytes,
-                                             "workspace_per_rank", (json_int_t)g->workspace,
-                                             "measured_workspace_per_rank",
-                                             output_number(g->footprint), "predicted_seconds",
-                                             output_number(clv_plan_seconds(g->cleave.plan)),
-                                             "repeat", (json_int_t)g->args->repeat));
+    json_object_update_new(
+        object,
+        json_pack("{s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:I}", "fraction",
+                  output_number(c[LIMIT].seconds.median / ours), "bytes_per_rank",
+                  (json_int_t)g->bytes, "planned_bytes_per_rank", (json_int_t)g->planned_bytes,
+                  "workspace_per_rank", (json_int_t)g->workspace, "mean_workspace_per_rank",
+                  output_number(g->mean_workspace), "measured_workspace_per_rank",
+                  output_number(g->mean_footprint), "predicted_seconds",
+                  output_number(clv_plan_seconds(g->cleave.plan)), "repeat",
+                  (json_int_t)g->args->repeat));
     if (c[REPRODUCIBLE].run) {
         add_contender(g, object, "reproducible_", REPRODUCIBLE);
         json_object_set_new(object, "reproducible_ratio",

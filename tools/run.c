@@ -17,9 +17,6 @@ static bool misused;
 
 enum { EXIT_USAGE = 2 };
 
-/* Variables in which launchers tell a process its rank. */
-static const char *const rank_variables[] = {"PMI_RANK", "PMIX_RANK", "SLURM_PROCID"};
-
 static int64_t gcd(int64_t a, int64_t b)
 {
     return b ? gcd(b, a % b) : a;
@@ -59,35 +56,34 @@ int tool_report(void)
     return misused ? EXIT_USAGE : EXIT_FAILURE;
 }
 
-int tool_launch_rank(void)
-{
-    for (size_t i = 0; i < sizeof rank_variables / sizeof *rank_variables; i++) {
-        const char *text = getenv(rank_variables[i]);
-        if (text) return atoi(text);
-    }
-    return -1;
-}
-
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args)
 {
-    int provided, code = options_parse(about, options, argc, argv);
+    int code = options_parse(about, options, argc, argv);
     if (code != OPTIONS_RUN) return code;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+    if (!tool_start()) {
         tool_fail(CLV_EMPI, "MPI could not be started");
         return tool_report();
     }
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &tool.rank);
-    code = work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
-    MPI_Finalize();
-    return code;
+    return work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
+}
+
+/* Whether there can be the grid that no words ask for: if not, the environment is wrong, or the
+ * machine. Collective over all processes. */
+static bool has_plain_grid(void)
+{
+    clv_grid *grid = NULL;
+    bool has = clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid) == CLV_OK;
+    clv_grid_destroy(&grid);
+    return has;
 }
 
 clv_status tool_grid(const char *text, int leaves, clv_grid **grid)
 {
     clv_status status = clv_grid_create_text(MPI_COMM_WORLD, text, grid);
-    return tool_misuse(status == CLV_OK ? clv_grid_set_leaves(*grid, leaves) : status);
+    if (status == CLV_OK) return tool_misuse(clv_grid_set_leaves(*grid, leaves));
+    return text && has_plain_grid() ? tool_misuse(status) : status;
 }
 
 clv_status tool_model_grid(const char *text, int64_t batch, int leaves, clv_grid **grid)

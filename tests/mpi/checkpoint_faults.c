@@ -266,8 +266,8 @@ static void not_checkpoints(void)
     } cases[] = {{"nothing", "No such file", CLV_ENOTFOUND},
                  {"text", "something else", CLV_EFORMAT},
                  {"empty", "empty file", CLV_EFORMAT},
-                 {"", "a directory", CLV_EIO},
-                 {"pipe", "a pipe", CLV_EIO},
+                 {"", "a directory", CLV_EFORMAT},
+                 {"pipe", "a pipe", CLV_EFORMAT},
                  {"secret", "Permission", CLV_EIO}};
     for (int i = 0; i < 5 + (geteuid() != 0); i++) {
         CHECK_STATUS(clv_checkpoint_open(world, in_scratch("%s", cases[i].name), &c),

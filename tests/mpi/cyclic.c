@@ -485,6 +485,7 @@ static void refusals(void)
         beyond[size - 1] = last ? 0 : size - 1;
         beyond[0] = last ? size - 1 : 0;
         CHECK_STATUS((x = c, x.ranks = beyond, status_of(grid, x)), CLV_EMISMATCH);
+        CHECK(strstr(clv_last_error(), "ranks (checksum)"));
     }
     clv_grid_destroy(&grid);
 }

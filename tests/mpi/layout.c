@@ -129,6 +129,8 @@ static void bad_values_are_refused(void)
     clv_grid *grid = open_grid();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_STATUS(clv_layout_check(grid, bad[i]), CLV_ELAYOUT);
+    CHECK_STATUS(clv_layout_check(grid, bad[6]), CLV_ELAYOUT);
+    CHECK(strstr(clv_last_error(), clv_grid_axis(grid, 2).name) != NULL);
     clv_grid_destroy(&grid);
 }
 

@@ -121,6 +121,7 @@ static void one_model_for_all(void)
     CHECK_OK(clv_matrix_create(grid, spec, &C));
     write_text("{\"flops\": 5e9}");
     setenv("CLEAVE_PROFILE", check_rank() == 0 ? path : "absent.json", 1);
+    clv_layout X, W, Y;
     CHECK_OK(clvi_plan_agree(grid, CLV_OK, NULL, &model));
     CHECK_NEAR(model.machine.flops, 5e9, 0);
     CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, A, C, NULL, &plan));
@@ -129,6 +130,7 @@ static void one_model_for_all(void)
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, A, C, NULL, &plan), CLV_ENOTFOUND);
     says("absent.json");
     CHECK_STATUS(clv_plan_move(A, C, NULL, &plan), CLV_ENOTFOUND);
+    CHECK_STATUS(clv_choose_linear(grid, CLV_F32, 8, 8, 8, NULL, &X, &W, &Y), CLV_ENOTFOUND);
     CHECK(plan == NULL);
     unsetenv("CLEAVE_PROFILE");
     clv_plan_options options = {.machine = {.net_latency = last ? 2e-6 : 1e-6}};
@@ -142,6 +144,26 @@ static void one_model_for_all(void)
     clv_plan_destroy(&plan);
     clv_matrix_destroy(&A);
     clv_matrix_destroy(&C);
+    clv_grid_destroy(&grid);
+}
+
+/* Layouts follow from rank 0's profile too: the same everywhere, and others with another profile. */
+static void one_layout_for_all(void)
+{
+    static const char *const profiles[] = {"{\"half_m\": 1e6, \"half_n\": 1e-3}",
+                                           "{\"half_m\": 1e-3, \"half_n\": 1e6}"};
+    clv_grid *grid = NULL;
+    clv_layout found[2][3];
+    CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
+    for (int i = 0; i < 2; i++) {
+        clv_layout *l = found[i];
+        write_text(profiles[i]);
+        setenv("CLEAVE_PROFILE", check_rank() == 0 ? path : "absent.json", 1);
+        CHECK_OK(clv_choose_linear(grid, CLV_F32, 4096, 256, 4096, NULL, &l[0], &l[1], &l[2]));
+        CHECK(ref_same((int)(l[2].rows ^ l[2].cols << 8)));
+    }
+    if (check_size() > 1) CHECK(found[0][2].rows != found[1][2].rows);
+    unsetenv("CLEAVE_PROFILE");
     clv_grid_destroy(&grid);
 }
 
@@ -165,5 +187,6 @@ const check_case check_cases[] = {
     {"profiles come back", profiles_come_back},
     {"options come before the profile", options_come_before_the_profile},
     {"one model for all", one_model_for_all},
+    {"one layout for all", one_layout_for_all},
     {"products by shape", products_by_shape},
     {0}};

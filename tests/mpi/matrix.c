@@ -124,6 +124,38 @@ static void draw_whole(clv_grid *grid, clv_spec spec, double *whole)
     clv_matrix_destroy(&matrix);
 }
 
+/* Plans are made for more than any memory holds, say as much as for matrices with memory, and
+ * execute on those. */
+static void shapes_are_planned(void)
+{
+    clv_grid *grid = open_grid();
+    clv_spec spec = {.m = 8, .n = 8}, huge = {.m = (int64_t)1 << 29, .n = (int64_t)1 << 29};
+    clv_matrix *A = NULL, *B = NULL, *shape = NULL, *other = NULL;
+    clv_plan *plan = NULL;
+    spec.layout.cols = clv_order_append(0, 0);
+    CHECK_OK(clv_matrix_shape(grid, spec, &shape));
+    CHECK_OK(clv_matrix_create(grid, spec, &A));
+    spec.layout.cols = 0;
+    CHECK_OK(clv_matrix_shape(grid, spec, &other));
+    CHECK_OK(clv_matrix_create(grid, spec, &B));
+    CHECK_STATUS(clv_matrix_fill(shape, 1), CLV_EARG);
+    CHECK_STATUS(clv_matrix_fill_normal(shape, 1, 1, 0, 1), CLV_EARG);
+    CHECK_OK(clv_plan_move(A, B, NULL, &plan));
+    uint64_t bytes = clv_plan_bytes(plan), memory = clv_plan_memory(plan);
+    clv_plan_destroy(&plan);
+    CHECK_OK(clv_plan_move(shape, other, NULL, &plan));
+    CHECK_INT((long long)clv_plan_bytes(plan), (long long)bytes);
+    CHECK_INT((long long)clv_plan_memory(plan), (long long)memory);
+    CHECK_STATUS(clv_execute_move(plan, 1, shape, 0, B), CLV_EARG);
+    CHECK_OK(clv_execute_move(plan, 1, A, 0, B));
+    clv_plan_destroy(&plan);
+    clv_matrix_destroy(&shape);
+    CHECK_OK(clv_matrix_shape(grid, huge, &shape));
+    clv_matrix *const made[] = {A, B, shape, other};
+    for (int i = 0; i < 4; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
+    clv_grid_destroy(&grid);
+}
+
 static void fills_are_the_same_on_every_layout(void)
 {
     static double whole[31 * 17], threes[31 * 17];
@@ -181,6 +213,9 @@ static void bad_specs_are_refused(void)
     clv_matrix *matrix = NULL;
     CHECK_STATUS(clv_matrix_wrap(grid, (clv_spec){.m = 4, .n = 4}, data, 3, &matrix), CLV_EARG);
     CHECK_STATUS(clv_matrix_wrap(grid, (clv_spec){.m = 4, .n = 4}, NULL, 4, &matrix), CLV_EARG);
+    int64_t wide = (int64_t)1 << 33;
+    CHECK_STATUS(clv_matrix_wrap(grid, (clv_spec){.m = 1, .n = wide}, data, wide, &matrix),
+                 CLV_ELIMIT);
     CHECK(matrix == NULL);
     clv_spec ids = {.m = 4, .n = 1, .dtype = CLV_I32};
     CHECK_OK(clv_matrix_create(grid, ids, &matrix));
@@ -245,6 +280,7 @@ const check_case check_cases[] = {
     {"blocks are where the reference says", blocks_are_where_the_reference_says},
     {"created matrices are zero", created_matrices_are_zero},
     {"wrapped matrices borrow", wrapped_matrices_borrow},
+    {"shapes are planned", shapes_are_planned},
     {"fills are the same on every layout", fills_are_the_same_on_every_layout},
     {"bad specs are refused", bad_specs_are_refused},
     {"disagreeing processes are told", disagreeing_processes_are_told},

@@ -295,11 +295,35 @@ static void bad_products_are_refused(void)
     CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, NULL, &plan));
     CHECK_STATUS(clv_execute_gemm(plan, 1, B, A, 0, C), CLV_ESHAPE);
     CHECK_STATUS(clv_execute_gemm(plan, 1, A, B, 0, f64), CLV_EDTYPE);
-    CHECK_STATUS(clv_execute_gemm(plan, 1, A, far, 0, C), CLV_ELAYOUT);
+    CHECK_STATUS(clv_execute_gemm(plan, 1, A, far, 0, C), CLV_EARG);
+    says("grid");
     CHECK_STATUS(clv_execute_move(plan, 1, A, 0, C), CLV_EARG);
     clv_plan_destroy(&plan);
     clv_matrix *const made[] = {A, B, C, far, f64, half, ids};
     for (int i = 0; i < 7; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
+    clv_grid_destroy(&other);
+    clv_grid_destroy(&grid);
+}
+
+/* Equal specs mean other blocks on a grid of another shape. */
+static void other_grids_are_refused(void)
+{
+    clv_grid *grid = open_grid("x=%d,y=1"), *other = open_grid("x=1,y=%d");
+    clv_matrix *A = make(grid, 8, 8, CLV_F32, "x|-"), *C = make(grid, 8, 8, CLV_F32, "x|-");
+    clv_matrix *far = make(other, 8, 8, CLV_F32, "x|-"), *out = make(other, 8, 8, CLV_F32, "x|-");
+    clv_plan *gemm = NULL, *move = NULL;
+    CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, A, C, NULL, &gemm));
+    CHECK_OK(clv_plan_move(A, C, NULL, &move));
+    CHECK_STATUS(clv_execute_gemm(gemm, 1, far, far, 0, out), CLV_EARG);
+    CHECK_STATUS(clv_execute_gemm(gemm, 1, A, A, 0, out), CLV_EARG);
+    says("gemm: C: expected a matrix on the grid planned with");
+    CHECK_STATUS(clv_execute_move(move, 1, far, 0, out), CLV_EARG);
+    says("move: src: expected a matrix on the grid planned with");
+    CHECK_OK(clv_execute_move(move, 1, A, 0, C));
+    clv_plan_destroy(&gemm);
+    clv_plan_destroy(&move);
+    clv_matrix *const made[] = {A, C, far, out};
+    for (int i = 0; i < 4; i++) clv_matrix_destroy(&(clv_matrix *){made[i]});
     clv_grid_destroy(&other);
     clv_grid_destroy(&grid);
 }
@@ -394,6 +418,7 @@ const check_case check_cases[] = {
     {"options change the plan", options_change_the_plan},
     {"bad moves are refused", bad_moves_are_refused},
     {"bad products are refused", bad_products_are_refused},
+    {"other grids are refused", other_grids_are_refused},
     {"disagreeing processes are told", disagreeing_processes_are_told},
     {"failing memory", failing_memory},
     {"executing does not allocate", executing_does_not_allocate},

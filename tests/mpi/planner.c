@@ -471,7 +471,10 @@ static void layouts_of_a_layer(void)
     clv_grid *grid = open_grid(grids_of[check_size()]);
     clv_layout X, W, Y;
     CHECK_STATUS(clv_choose_linear(grid, CLV_BF16, 8, 8, 8, NULL, &X, &W, &Y), CLV_EDTYPE);
+    CHECK_STATUS(clv_choose_linear(grid, (clv_dtype)99, 8, 8, 8, NULL, &X, &W, &Y), CLV_EDTYPE);
+    CHECK(strstr(clv_last_error(), "an unknown dtype"));
     CHECK_STATUS(clv_choose_linear(grid, CLV_F32, 8, -1, 8, NULL, &X, &W, &Y), CLV_ESHAPE);
+    CHECK_STATUS(clv_choose_linear(grid, CLV_F32, 1, INT64_MAX, 4, NULL, &X, &W, &Y), CLV_ELIMIT);
     CHECK_OK(clv_choose_linear(grid, CLV_F32, 7, 100000, 17, NULL, &X, &W, &Y));
     CHECK(X.cols != 0 || check_size() == 1); /* the long dimension is cut */
     CHECK_OK(clv_choose_linear(grid, CLV_F32, 100000, 17, 7, NULL, &X, &W, &Y));

@@ -165,8 +165,28 @@ static void what_is_refused(void)
     clv_grid_destroy(&grid);
 }
 
+/* ScaLAPACK adds in an order of its own: no plan of it while sums have leaves. */
+static void other_backends_are_refused(void)
+{
+    clv_grid *grid = open_grid(MPI_COMM_WORLD, NULL, CLV_LEAVES);
+    clv_plan_options options = {.backend = CLV_BACKEND_SCALAPACK};
+    clv_spec spec = {.m = 8, .n = 8, .dtype = CLV_F32};
+    CHECK_OK(clv_layout_parse(grid, "-|col", &spec.layout));
+    clv_matrix *A = draw_matrix(grid, spec, 0), *C = draw_matrix(grid, spec, 1);
+    clv_plan *plan = NULL;
+    CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, A, C, &options, &plan), CLV_EUNSUPPORTED);
+    CHECK(plan == NULL && strstr(clv_last_error(), "in reproducible mode"));
+    CHECK_OK(clv_grid_set_leaves(grid, 0));
+    CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, A, C, &options, &plan));
+    clv_plan_destroy(&plan);
+    clv_matrix_destroy(&A);
+    clv_matrix_destroy(&C);
+    clv_grid_destroy(&grid);
+}
+
 const check_case check_cases[] = {
     {"products", products},
     {"what is refused", what_is_refused},
+    {"other backends are refused", other_backends_are_refused},
     {0},
 };
