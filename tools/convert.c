@@ -5,8 +5,6 @@
  */
 #include "convert.h"
 
-#include "bench.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -141,7 +139,7 @@ static clv_status read_shard_size(convert_args *args)
 {
     double bytes;
     if (!bytes_parse(args->shard_text, &bytes) || bytes < 0 || bytes > 1e18)
-        return bench_misuse("--shard-size", "bytes, as 500M or 5G", args->shard_text);
+        return options_refuse("--shard-size", "bytes, as 500M or 5G", args->shard_text);
     args->shard_bytes = (int64_t)bytes;
     return CLV_OK;
 }

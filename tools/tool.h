@@ -76,6 +76,11 @@ clv_status options_expect(const option options[], const void *asked, size_t size
 /* Whether the words had this option. */
 bool options_given(const option options[], const char *name);
 
+/* What only a subcommand can judge of a value: "4096", "64K", "1.5G": whole bytes, rounded up;
+ * false if text is nothing of the kind. And its refusal: a mistake in the command line. */
+bool bytes_parse(const char *text, double *bytes);
+clv_status options_refuse(const char *option, const char *expected, const char *found);
+
 /* Rows: name, what the value is called, where it goes, its default, its limits, help. */
 option opt_heading(const char *help);
 option opt_flag(const char *name, bool *value, const char *help);
