@@ -178,6 +178,11 @@ clv_status tool_layout(const clv_grid *grid, const char *text, clv_layout *layou
 /* "data=2,col=1", in buffer. */
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
 
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Seconds on a clock that only goes forward. */
 double tool_seconds(void);
 

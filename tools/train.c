@@ -170,11 +170,6 @@ static clv_status resume_record(training *t, train_args *args)
     return status;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static clv_status settle_record(training *t, train_args *args)
 {
     record *r = &args->record;
