@@ -242,6 +242,10 @@ bad 2 'expected PATH, found none' 0 inspect
 bad 2 'found "more"' 0 verify run more
 bad 2 '--prompt: expected TEXT, found ""' 0 generate --load run --prompt ''
 bad 2 '--save: expected DIR, found ""' 2 train --data text --save ''
+bad 2 '--save-every: expected --save DIR too, found none' 2 train --data text --save-every 1 --keep 2 --json
+bad 2 '--keep: expected --save DIR too, found none' 0 train --data text --keep 2
+bad 2 '--keep-every: expected --save DIR too, found none' 0 train --data text --keep-every 2
+bad 2 '--save-background: expected --save DIR too, found none' 0 train --data text --save-background
 bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
 bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 

@@ -170,6 +170,17 @@ static clv_status resume_record(training *t, train_args *args)
     return status;
 }
 
+/* Words about checkpoints, of a run that writes none. */
+static clv_status check_saving(const train_args *args)
+{
+    static const char *const names[] = {"save-every", "keep", "keep-every", "save-background",
+                                        "overwrite"};
+    for (size_t i = 0; !args->save && !args->resume && i < sizeof names / sizeof *names; i++)
+        if (options_given(args->options, names[i]))
+            return tool_fail(CLV_EARG, "--%s: expected --save DIR too, found none", names[i]);
+    return CLV_OK;
+}
+
 static clv_status settle_record(training *t, train_args *args)
 {
     record *r = &args->record;
@@ -195,6 +206,7 @@ static clv_status settle_record(training *t, train_args *args)
 static clv_status prepare(training *t, train_args *args)
 {
     clv_status status;
+    TRY(tool_misuse(check_saving(args)));
     TRY(settle_record(t, args));
     record *r = &t->record;
     *r = args->record;
