@@ -328,7 +328,7 @@ bad 1 '--steps: expected at least 6, .*run/step-00000006.h5, found 5' 2 train --
 # shellcheck disable=SC2086
 bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
 # shellcheck disable=SC2086
-bad 1 '--save: expected a folder that can be written, found text' 2 train --data text $tiny --save text
+bad 1 '--save: rank 0: text: expected a folder, found a file' 2 train --data text $tiny --save text
 # shellcheck disable=SC2086
 bad 1 '--save: .*/proc/run' 2 train --data text $tiny --save /proc/run --json
 bad 1 'text' 2 train --data text --resume text --json

@@ -100,22 +100,6 @@ static bool same_folder(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* mkdir -p; errno says why not. */
-static bool make_folder(const char *folder)
-{
-    bool made = true;
-    char *part = strdup(folder);
-    for (char *end = part; made && end && *end;) {
-        end += 1 + strcspn(end + 1, "/");
-        char slash = *end;
-        *end = '\0';
-        made = mkdir(part, 0777) == 0 || errno == EEXIST;
-        *end = slash;
-    }
-    free(part);
-    return made;
-}
-
 /* The folder belongs to this run until the process ends, however it ends: the kernel drops the
  * lock, and the file that carries it stays. Where a file system has no locks, nothing protects. */
 static clv_status lock_folder(const char *folder, int *lock)
@@ -123,8 +107,7 @@ static clv_status lock_folder(const char *folder, int *lock)
     char file[4096];
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     snprintf(file, sizeof file, "%s/.lock", folder);
-    if (make_folder(folder) && access(folder, W_OK | X_OK) == 0)
-        *lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    *lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*lock < 0)
         return tool_fail(CLV_EIO, "--save: expected a folder that can be written, found %s: %s",
                          folder, strerror(errno));
@@ -136,13 +119,22 @@ static clv_status lock_folder(const char *folder, int *lock)
     return CLV_OK;
 }
 
+/* Makes the folder and tries it. Collective. */
+static clv_status open_saving(training *t)
+{
+    const train_args *args = t->args;
+    const clv_saver_options keep = {(int)args->keep, args->keep_every, args->background};
+    clv_status status = saving_open(&t->saving, t->grid, t->dir, &keep, &t->shown);
+    return status == CLV_OK ? status : tool_fail(status, "--save: %s", clv_last_error());
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
 {
     char *newest = NULL;
-    clv_status status = CLV_OK;
-    if (!t->dir) return status;
+    clv_status status = open_saving(t);
+    if (status != CLV_OK || !t->dir) return status;
     if (tool.rank == 0) status = lock_folder(t->dir, &t->lock);
     status = clv_grid_agree(t->grid, status);
     double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
@@ -317,9 +309,7 @@ static clv_status run(training *t)
         return CLV_OK;
     }
     announce(t);
-    const clv_saver_options keep = {(int)t->args->keep, t->args->keep_every, t->args->background};
     t->shown = progress_start("step", step, steps, every);
-    TRY(saving_open(&t->saving, t->grid, t->dir, &keep, &t->shown));
     while (step++ < steps) TRY(advance(t));
     TRY(saving_end(&t->saving));
 done:
