@@ -218,9 +218,15 @@ cat >apart.sh <<'END'
 exec "$@"
 END
 mkdir elsewhere
+good "convert back" 2 convert hf -o from-hf.h5
 "$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
 check "a failure of rank 1: exit status 1" [ $? = 1 ]
 check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+
+bad 1 'from-hf.h5: expected an optimizer.s state .* found parameters alone: --init' 2 train --data text --resume from-hf.h5 --steps 9 --json
+cp -r hf emptied && rm emptied/model.safetensors
+printf '{"weight_map": {}}' >emptied/model.safetensors.index.json
+bad 1 'emptied: expected at most 0 layers' 1 convert emptied -o apart.h5
 
 # ---- Bad words ----
 

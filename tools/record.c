@@ -150,6 +150,20 @@ clv_status record_init(const char *path, const option options[], record *asked, 
     return status;
 }
 
+static bool has_state(const clv_checkpoint *checkpoint)
+{
+    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++)
+        if (!is_parameter(clv_checkpoint_at(checkpoint, i).name)) return true;
+    return false;
+}
+
+static bool needs_state(int count, const clv_named list[])
+{
+    for (int i = 0; i < count; i++)
+        if (!is_parameter(list[i].name)) return true;
+    return false;
+}
+
 clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
                        const clv_optimizer *optimizer)
 {
@@ -159,6 +173,11 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
     clv_checkpoint *checkpoint = NULL;
     TRY(clv_grid_agree(grid, clv_training_state(params, optimizer, &list, &count)));
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
+    if (needs_state(count, list) && !has_state(checkpoint))
+        TRY(tool_fail(CLV_ENOTFOUND,
+                      "%s: expected an optimizer's state to go on with, found parameters alone: "
+                      "--init starts from those",
+                      file));
     TRY(clv_checkpoint_load(checkpoint, count, list,
                             &(clv_load_options){.only = optimizer ? NULL : "*" NO_OPTIMIZER}));
 done:
