@@ -227,6 +227,9 @@ bad 1 'from-hf.h5: expected an optimizer.s state .* found parameters alone: --in
 cp -r hf emptied && rm emptied/model.safetensors
 printf '{"weight_map": {}}' >emptied/model.safetensors.index.json
 bad 1 'emptied: expected at most 0 layers' 1 convert emptied -o apart.h5
+echo half >hf/config.json.tmp # what a crash left
+good "convert over what is there" 2 convert from-hf.h5 -o hf --overwrite
+check "convert: nothing is left beside the files" [ "$(cd hf && echo *)" = "config.json model.safetensors" ]
 
 # ---- Bad words ----
 
