@@ -231,6 +231,12 @@ echo half >hf/config.json.tmp # what a crash left
 good "convert over what is there" 2 convert from-hf.h5 -o hf --overwrite
 check "convert: nothing is left beside the files" [ "$(cd hf && echo *)" = "config.json model.safetensors" ]
 
+# Other data than before a resume: told.
+good "resume with the same data" 2 train --data text --resume run/step-00000002.h5 --steps 3 --save told --json
+check "the same data: nothing to tell" [ "$(grep -c other_data out)" = 0 ]
+good "resume with other data" 2 train --data text text --resume run/step-00000002.h5 --steps 3 --save told2 --json
+check "other data: told" holds "\"other_data\", \"tokens\": $((2 * $(wc -c <text))), \"saved_tokens\": $(wc -c <text)"
+
 # ---- Bad words ----
 
 before=$(checksums)

@@ -229,8 +229,8 @@ void progress_end(progress *p);
 
 /* Parameters have plain names; what an optimizer keeps of them lies in groups. */
 bool is_parameter(const char *name);
-/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with a
- * mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
+/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with
+ * a mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
 clv_status only_check(const clv_checkpoint *a, const clv_checkpoint *b, const char *only);
 
 /* ---- chunks.c, stats.c: data sets of any size ----------------------------------------- */
@@ -263,8 +263,9 @@ typedef struct {
     clv_optimizer_config optimizer;
     clv_schedule schedule;
     clv_train_position position;
-    int64_t batch; /* sequences a step, all processes together           */
-    int leaves;    /* of every sum in a reproducible run; 0: it is not one */
+    int64_t batch;  /* sequences a step, all processes together            */
+    int64_t tokens; /* of the data that position speaks of; 0: not known   */
+    int leaves;     /* of every sum in a reproducible run; 0: it is not one */
 } record;
 
 /* Caller frees *json with free. Local. */

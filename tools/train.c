@@ -39,6 +39,7 @@ typedef struct {
     char *dir;       /* where checkpoints go, or NULL            */
     int initialised; /* parameters from init */
     int lock;        /* on that folder, rank 0's; or -1          */
+    int64_t before;  /* tokens of the data before a resume; 0: not known */
     saving saving;
     progress shown;
 } training;
@@ -208,6 +209,8 @@ static clv_status prepare(training *t, train_args *args)
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
     TRY(data_open(t->grid, &args->data, &t->data));
+    t->before = r->tokens;
+    r->tokens = t->data.source.size;
     if (!r->model.vocabulary) r->model.vocabulary = t->data.vocabulary;
     TRY(data_check(&t->data, r->model.vocabulary, options_given(args->options, "vocabulary")));
     TRY(room_check(t->grid, &r->model, r->batch, true));
@@ -227,6 +230,16 @@ done:
     return status;
 }
 
+/* The position counts sequences in an order of the data: of others, some come twice, some never. */
+static void announce_other_data(const training *t)
+{
+    output_json("{s:s, s:I, s:I}", "event", "other_data", "tokens", (json_int_t)t->record.tokens,
+                "saved_tokens", (json_int_t)t->before);
+    output_text("other data: %s saw %" PRId64 " %ss, these are %" PRId64
+                "; the samples go on in the order of these\n",
+                t->from, t->before, data_unit(&t->data), t->record.tokens);
+}
+
 static void announce(const training *t)
 {
     char grid[256], parameters[32], tokens[32];
@@ -242,6 +255,7 @@ static void announce(const training *t)
     if (t->init)
         output_text("%d parameters of %s, the others from the seed\n", t->initialised, t->init);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
+    if (t->before > 0 && t->before != r->tokens) announce_other_data(t);
     output_text("%s parameters (%s) on %s%s, %s %ss of a vocabulary of %" PRId64 ", %" PRId64
                 " sequences of %" PRId64 " a step\n",
                 output_count(elements, parameters), clv_dtype_name(r->model.dtype), grid,
