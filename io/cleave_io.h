@@ -33,10 +33,10 @@ typedef struct {
     clv_dtype dtype;
 } clv_checkpoint_entry;
 
-/* Writes the matrices (no pending sums; names unique) and a JSON text, all text UTF-8, to path: under a temporary
- * name first, synced, checksummed tile by tile, marked complete, then renamed over path. A crash at
- * any moment leaves the old file or the new one. CLV_EIO before anything is written where the
- * file system has no room. Collective. */
+/* Writes the matrices (no pending sums; names unique) and a JSON text, all text UTF-8, to path:
+ * under a temporary name first, synced, checksummed tile by tile, marked complete, then renamed
+ * over path. A crash at any moment leaves the old file or the new one. CLV_EIO before anything is
+ * written where the file system has no room. Collective. */
 CLV_API clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
                                         const clv_named matrices[], const char *json);
 
@@ -84,10 +84,11 @@ typedef struct {
  * read against its checksum. Strict unless options say otherwise: the data sets and the matrices
  * are the same names with the same shapes, or one error names all that are missing, extra
  * (CLV_ENOTFOUND) or misshapen (CLV_ESHAPE; CLV_EDTYPE: one of them integers), and nothing is
- * loaded; CLV_ENOTFOUND too where `only` fits no name at all. Floating types are converted once, to nearest, ties to even; beyond the type's range
- * lies infinity, and NaN stays NaN. After CLV_ECORRUPT or CLV_EIO the matrices' values are
- * undefined. Parameters without an optimizer's state: only = "*,!adamw.*,!sgd.*". NULL options: all
- * defaults. Memory beside the matrices: 64 MiB at most. Collective. */
+ * loaded; CLV_ENOTFOUND too where `only` fits no name at all. Floating types are converted once, to
+ * nearest, ties to even; beyond the type's range lies infinity, and NaN stays NaN. After
+ * CLV_ECORRUPT or CLV_EIO the matrices' values are undefined. Parameters without an optimizer's
+ * state: only = "*,!adamw.*,!sgd.*". NULL options: all defaults. Memory beside the matrices: 64 MiB
+ * at most. Collective. */
 CLV_API clv_status clv_checkpoint_load(clv_checkpoint *checkpoint, int count,
                                        const clv_named matrices[], const clv_load_options *options);
 
