@@ -35,10 +35,10 @@ typedef struct {
     clv_dtype dtype;
 } clv_checkpoint_entry;
 
-/* Writes the matrices (no pending sums; names unique) and a JSON text, all text UTF-8, to path: under a temporary
- * name first, synced, checksummed tile by tile, marked complete, then renamed over path. A crash at
- * any moment leaves the old file or the new one. CLV_EIO before anything is written where the
- * file system has no room. Collective. */
+/* Writes the matrices (no pending sums; names unique) and a JSON text, all text UTF-8, to path:
+ * under a temporary name first, synced, checksummed tile by tile, marked complete, then renamed
+ * over path. A crash at any moment leaves the old file or the new one. CLV_EIO before anything is
+ * written where the file system has no room. Collective. */
 CLV_API clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
                                         const clv_named matrices[], const char *json);
 

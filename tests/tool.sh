@@ -121,11 +121,11 @@ good "decode" 0 tokenize --decode text.h5 --json
 check "decode: text" holds '"text": "line 0: the quick'
 good "tokenize one" 0 tokenize text -o one.h5
 # shellcheck disable=SC2086
-good "train on tokens" 2 train --data one.h5 --steps 2 $tiny --seed 1 --json
+good "train on tokens" 2 train --data one.h5 --steps 2 $tiny --seed 1 --reproducible --json
 check "tokens: the vocabulary" holds '"vocabulary": 256'
 numbers out >one
 # shellcheck disable=SC2086
-good "train on the same text" 2 train --data text --steps 2 $tiny --seed 1 --json
+good "train on the same text" 2 train --data text --steps 2 $tiny --seed 1 --reproducible --json
 numbers out >two
 check "tokens: the losses are those of the text" cmp one two
 # shellcheck disable=SC2086
@@ -218,9 +218,24 @@ cat >apart.sh <<'END'
 exec "$@"
 END
 mkdir elsewhere
+good "convert back" 2 convert hf -o from-hf.h5
 "$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
 check "a failure of rank 1: exit status 1" [ $? = 1 ]
 check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+
+bad 1 'from-hf.h5: expected an optimizer.s state .* found parameters alone: --init' 2 train --data text --resume from-hf.h5 --steps 9 --json
+cp -r hf emptied && rm emptied/model.safetensors
+printf '{"weight_map": {}}' >emptied/model.safetensors.index.json
+bad 1 'emptied: expected at most 0 layers' 1 convert emptied -o apart.h5
+echo half >hf/config.json.tmp # what a crash left
+good "convert over what is there" 2 convert from-hf.h5 -o hf --overwrite
+check "convert: nothing is left beside the files" [ "$(cd hf && echo *)" = "config.json model.safetensors" ]
+
+# Other data than before a resume: told.
+good "resume with the same data" 2 train --data text --resume run/step-00000002.h5 --steps 3 --save told --json
+check "the same data: nothing to tell" [ "$(grep -c other_data out)" = 0 ]
+good "resume with other data" 2 train --data text text --resume run/step-00000002.h5 --steps 3 --save told2 --json
+check "other data: told" holds "\"other_data\", \"tokens\": $((2 * $(wc -c <text))), \"saved_tokens\": $(wc -c <text)"
 
 # ---- Bad words ----
 
@@ -242,6 +257,10 @@ bad 2 'expected PATH, found none' 0 inspect
 bad 2 'found "more"' 0 verify run more
 bad 2 '--prompt: expected TEXT, found ""' 0 generate --load run --prompt ''
 bad 2 '--save: expected DIR, found ""' 2 train --data text --save ''
+bad 2 '--save-every: expected --save DIR too, found none' 2 train --data text --save-every 1 --keep 2 --json
+bad 2 '--keep: expected --save DIR too, found none' 0 train --data text --keep 2
+bad 2 '--keep-every: expected --save DIR too, found none' 0 train --data text --keep-every 2
+bad 2 '--save-background: expected --save DIR too, found none' 0 train --data text --save-background
 bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
 bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 
@@ -324,7 +343,7 @@ bad 1 '--steps: expected at least 6, .*run/step-00000006.h5, found 5' 2 train --
 # shellcheck disable=SC2086
 bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
 # shellcheck disable=SC2086
-bad 1 '--save: expected a folder that can be written, found text' 2 train --data text $tiny --save text
+bad 1 '--save: rank 0: text: expected a folder, found a file' 2 train --data text $tiny --save text
 # shellcheck disable=SC2086
 bad 1 '--save: .*/proc/run' 2 train --data text $tiny --save /proc/run --json
 bad 1 'text' 2 train --data text --resume text --json

@@ -4,7 +4,6 @@
  */
 #include "bench.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,18 +62,6 @@ int cmd_bench(int argc, char **argv)
     return tool_report();
 }
 
-bool bytes_parse(const char *text, double *bytes)
-{
-    static const char units[] = "KMGT";
-    char *end;
-    double value = strtod(text, &end);
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (end == text || (*end && (!unit || end[1])) || !(value >= 0 && value < 1e18)) return false;
-    for (const char *u = units; unit && u <= unit; u++) value *= 1024;
-    *bytes = ceil(value);
-    return true;
-}
-
 const char *bytes_format(double bytes, char buffer[32])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -92,16 +79,10 @@ const char *bytes_note(double bytes, double asked, char buffer[64])
     return buffer;
 }
 
-clv_status bench_misuse(const char *option, const char *expected, const char *found)
-{
-    return tool_misuse(
-        tool_fail(CLV_EARG, "%s: expected %s, found \"%.200s\"", option, expected, found));
-}
-
 clv_status bench_read_bytes(const char *option, const char *text, double *bytes)
 {
     bool read = bytes_parse(text, bytes) && *bytes >= 1;
-    return read ? CLV_OK : bench_misuse(option, "bytes as 1000000, 512K or 1.5G", text);
+    return read ? CLV_OK : options_refuse(option, "bytes as 1000000, 512K or 1.5G", text);
 }
 
 clv_status bench_read_plan(const char *memory, bool measure, clv_plan_options *options)
@@ -119,7 +100,7 @@ clv_status bench_read_operands(int op, int weights, product_kind *kind)
     kind->trans_b |= op % 2;
     kind->weights = weights ? CLV_BF16 : kind->dtype;
     if (!weights || kind->dtype == CLV_F32) return CLV_OK;
-    return bench_misuse("--weights", "same unless --dtype is f32", "bf16");
+    return options_refuse("--weights", "same unless --dtype is f32", "bf16");
 }
 
 char *plan_text(const clv_plan *plan)

@@ -148,15 +148,10 @@ clv_status reading_run(void *what); /* contender's */
 
 /* ---- bench.c: words that several parts read ------------------------------------------- */
 
-/* "4096", "64K", "1.5G": whole bytes, rounded up; false if text is nothing of the kind. */
-bool bytes_parse(const char *text, double *bytes);
 /* "8K", "1 MiB": in buffer. */
 const char *bytes_format(double bytes, char buffer[32]);
 /* What to say behind a size that had to be another than asked for, "" if it is that: in buffer. */
 const char *bytes_note(double bytes, double asked, char buffer[64]);
-
-/* A mistake in the command line: the value of an option. */
-clv_status bench_misuse(const char *option, const char *expected, const char *found);
 
 /* What options mean whose words only a part can judge; a mistake in the command line if nothing.
  * Local. bytes: of an option as "--set", at least 1. plan: --memory (NULL: no cap) and --measure.

@@ -253,8 +253,9 @@ static clv_status read_sizes(collective_args *args)
     bool read = strlen(args->text) < sizeof words;
     if (read) strcpy(words, args->text);
     for (char *word; read && (word = strsep(&rest, ","));) read = append_sizes(word, args);
-    return read ? CLV_OK
-                : bench_misuse("--bytes", "at most 64 sizes as 64K, 8K,1M or 8K..64M", args->text);
+    return read
+               ? CLV_OK
+               : options_refuse("--bytes", "at most 64 sizes as 64K, 8K,1M or 8K..64M", args->text);
 }
 
 static clv_status ask_crowded(bench *b)

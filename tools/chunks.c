@@ -15,11 +15,6 @@ typedef struct {
     int64_t down, across;  /* chunks     */
 } cut;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static cut cut_of(clv_checkpoint_entry entry)
 {
     cut c = {0};

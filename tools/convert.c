@@ -5,9 +5,9 @@
  */
 #include "convert.h"
 
-#include "bench.h"
-
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,11 +92,24 @@ static clv_status write_failed(const char *path)
     return tool_fail(CLV_EIO, "%s: cannot write: %s", path, strerror(errno));
 }
 
+/* The folder of path, so that its new name outlives a power cut. Where a file system syncs no
+ * folders, nothing better can be had. */
+static clv_status sync_folder(const char *path)
+{
+    char folder[4200];
+    snprintf(folder, sizeof folder, "%s", path);
+    int fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    clv_status status = fd < 0 || (fsync(fd) != 0 && errno != EINVAL) ? write_failed(path) : CLV_OK;
+    if (fd >= 0) close(fd);
+    return status;
+}
+
 clv_status convert_write_text(const char *path, const char *text)
 {
     char temporary[4200];
     clv_status status = CLV_OK;
-    snprintf(temporary, sizeof temporary, "%s.tmp-%lld", path, (long long)getpid());
+    /* The same name each time: what a crash leaves goes with the next text. */
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
     FILE *file = fopen(temporary, "w");
     bool written =
         file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
@@ -104,7 +117,7 @@ clv_status convert_write_text(const char *path, const char *text)
     if (file && fclose(file) != 0 && status == CLV_OK) status = write_failed(path);
     if (status == CLV_OK && rename(temporary, path) != 0) status = write_failed(path);
     if (file && status != CLV_OK) unlink(temporary);
-    return status;
+    return status == CLV_OK ? sync_folder(path) : status;
 }
 
 /* Whether path is a folder of Hugging Face's. */
@@ -141,7 +154,7 @@ static clv_status read_shard_size(convert_args *args)
 {
     double bytes;
     if (!bytes_parse(args->shard_text, &bytes) || bytes < 0 || bytes > 1e18)
-        return bench_misuse("--shard-size", "bytes, as 500M or 5G", args->shard_text);
+        return options_refuse("--shard-size", "bytes, as 500M or 5G", args->shard_text);
     args->shard_bytes = (int64_t)bytes;
     return CLV_OK;
 }

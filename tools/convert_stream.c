@@ -51,11 +51,6 @@ static void copy_tile(size_t size, int64_t i0, int64_t i1, int64_t j0, int64_t j
         COPY_TILE(uint16_t);
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* m x n elements. Where one of the two is turned, tile by tile: both are read and written by whole
  * cache lines. */
 static void copy(size_t size, int64_t m, int64_t n, view from, view to)

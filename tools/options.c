@@ -375,3 +375,21 @@ clv_status options_expect(const option options[], const void *asked, size_t size
     }
     return CLV_OK;
 }
+
+bool bytes_parse(const char *text, double *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (end == text || (*end && (!unit || end[1])) || !(value >= 0 && value < 1e18)) return false;
+    for (const char *u = units; unit && u <= unit; u++) value *= 1024;
+    *bytes = ceil(value);
+    return true;
+}
+
+clv_status options_refuse(const char *option, const char *expected, const char *found)
+{
+    return tool_misuse(
+        tool_fail(CLV_EARG, "%s: expected %s, found \"%.200s\"", option, expected, found));
+}

@@ -4,7 +4,8 @@
  *
  *     {"cleave": 1, "model": {...}, "optimizer": {...}, "schedule": {...}, "train": {...}}
  *
- * A record without "leaves" in "train" is of a run that was not reproducible.
+ * A record without "leaves" in "train" is of a run that was not reproducible; one without "tokens",
+ * or 0 of them, does not say which data it saw.
  */
 #include "tool.h"
 
@@ -17,7 +18,7 @@ enum { VERSION = 1 };
  * may lack "s" and "s?". The model's JSON is the library's. */
 #define RECORD(N, S)                                                                             \
     "{s:i, s:o, s:{s:s, s:" N ", s:" N ", s:" N ", s:" N ", s:" N ", s:" N "}, s:{s:" N ", s:" N \
-    ", s:I, s:I}, s:{s:I, s:I, s:I, s:I, " S ":I}}"
+    ", s:I, s:I}, s:{s:I, s:I, s:I, s:I, " S ":I, " S ":I}}"
 
 static const char *const optimizer_names[] = {[CLV_ADAMW] = "adamw", [CLV_SGD] = "sgd"};
 
@@ -64,15 +65,15 @@ clv_status record_format(const record *r, char **json)
     const clv_optimizer_config *o = &r->optimizer;
     clv_status status = clv_gpt_config_to_json(&r->model, &model);
     if (status != CLV_OK) return status;
-    json_t *object =
-        json_pack(RECORD("f", "s"), "cleave", VERSION, "model", json_loads(model, 0, NULL),
-                  "optimizer", "kind", optimizer_names[o->kind], "momentum", o->momentum, "beta1",
-                  o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay", o->weight_decay,
-                  "clip", o->clip, "schedule", "peak", r->schedule.peak, "final", r->schedule.final,
-                  "warmup", (json_int_t)r->schedule.warmup, "steps", (json_int_t)r->schedule.steps,
-                  "train", "step", (json_int_t)r->position.step, "sample",
-                  (json_int_t)r->position.sample, "seed", (json_int_t)r->position.seed, "batch",
-                  (json_int_t)r->batch, "leaves", (json_int_t)r->leaves);
+    json_t *object = json_pack(
+        RECORD("f", "s"), "cleave", VERSION, "model", json_loads(model, 0, NULL), "optimizer",
+        "kind", optimizer_names[o->kind], "momentum", o->momentum, "beta1", o->beta1, "beta2",
+        o->beta2, "eps", o->eps, "weight_decay", o->weight_decay, "clip", o->clip, "schedule",
+        "peak", r->schedule.peak, "final", r->schedule.final, "warmup",
+        (json_int_t)r->schedule.warmup, "steps", (json_int_t)r->schedule.steps, "train", "step",
+        (json_int_t)r->position.step, "sample", (json_int_t)r->position.sample, "seed",
+        (json_int_t)r->position.seed, "batch", (json_int_t)r->batch, "leaves",
+        (json_int_t)r->leaves, "tokens", (json_int_t)r->tokens);
     *json = object ? json_dumps(object, JSON_REAL_PRECISION(17)) : NULL;
     json_decref(object);
     free(model);
@@ -85,17 +86,17 @@ clv_status record_parse(const char *json, const char *file, record *r)
     int version;
     json_t *model;
     const char *kind;
-    json_int_t warmup, steps, step, sample, seed, batch, leaves = 0;
+    json_int_t warmup, steps, step, sample, seed, batch, leaves = 0, tokens = 0;
     clv_optimizer_config *o = &r->optimizer;
     json_t *object = json_loads(json, 0, &error);
-    int failed =
-        !object ||
-        json_unpack_ex(object, &error, 0, RECORD("F", "s?"), "cleave", &version, "model", &model,
-                       "optimizer", "kind", &kind, "momentum", &o->momentum, "beta1", &o->beta1,
-                       "beta2", &o->beta2, "eps", &o->eps, "weight_decay", &o->weight_decay, "clip",
-                       &o->clip, "schedule", "peak", &r->schedule.peak, "final", &r->schedule.final,
-                       "warmup", &warmup, "steps", &steps, "train", "step", &step, "sample",
-                       &sample, "seed", &seed, "batch", &batch, "leaves", &leaves);
+    int failed = !object || json_unpack_ex(object, &error, 0, RECORD("F", "s?"), "cleave", &version,
+                                           "model", &model, "optimizer", "kind", &kind, "momentum",
+                                           &o->momentum, "beta1", &o->beta1, "beta2", &o->beta2,
+                                           "eps", &o->eps, "weight_decay", &o->weight_decay, "clip",
+                                           &o->clip, "schedule", "peak", &r->schedule.peak, "final",
+                                           &r->schedule.final, "warmup", &warmup, "steps", &steps,
+                                           "train", "step", &step, "sample", &sample, "seed", &seed,
+                                           "batch", &batch, "leaves", &leaves, "tokens", &tokens);
     clv_status status = CLV_OK;
     if (failed)
         status = tool_fail(CLV_EFORMAT, "%s: expected the record of a training run, found %s", file,
@@ -118,6 +119,7 @@ clv_status record_parse(const char *json, const char *file, record *r)
         r->schedule.warmup = warmup, r->schedule.steps = steps;
         r->position = (clv_train_position){step, (uint64_t)sample, (uint64_t)seed};
         r->batch = batch;
+        r->tokens = tokens;
         r->leaves = (int)leaves;
     }
     json_decref(object);
@@ -150,6 +152,20 @@ clv_status record_init(const char *path, const option options[], record *asked, 
     return status;
 }
 
+static bool has_state(const clv_checkpoint *checkpoint)
+{
+    for (int i = 0; i < clv_checkpoint_count(checkpoint); i++)
+        if (!is_parameter(clv_checkpoint_at(checkpoint, i).name)) return true;
+    return false;
+}
+
+static bool needs_state(int count, const clv_named list[])
+{
+    for (int i = 0; i < count; i++)
+        if (!is_parameter(list[i].name)) return true;
+    return false;
+}
+
 clv_status record_load(clv_grid *grid, const char *file, const clv_params *params,
                        const clv_optimizer *optimizer)
 {
@@ -159,6 +175,11 @@ clv_status record_load(clv_grid *grid, const char *file, const clv_params *param
     clv_checkpoint *checkpoint = NULL;
     TRY(clv_grid_agree(grid, clv_training_state(params, optimizer, &list, &count)));
     TRY(clv_checkpoint_open(grid, file, &checkpoint));
+    if (needs_state(count, list) && !has_state(checkpoint))
+        TRY(tool_fail(CLV_ENOTFOUND,
+                      "%s: expected an optimizer's state to go on with, found parameters alone: "
+                      "--init starts from those",
+                      file));
     TRY(clv_checkpoint_load(checkpoint, count, list,
                             &(clv_load_options){.only = optimizer ? NULL : "*" NO_OPTIMIZER}));
 done:

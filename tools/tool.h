@@ -76,6 +76,11 @@ clv_status options_expect(const option options[], const void *asked, size_t size
 /* Whether the words had this option. */
 bool options_given(const option options[], const char *name);
 
+/* What only a subcommand can judge of a value: "4096", "64K", "1.5G": whole bytes, rounded up;
+ * false if text is nothing of the kind. And its refusal: a mistake in the command line. */
+bool bytes_parse(const char *text, double *bytes);
+clv_status options_refuse(const char *option, const char *expected, const char *found);
+
 /* Rows: name, what the value is called, where it goes, its default, its limits, help. */
 option opt_heading(const char *help);
 option opt_flag(const char *name, bool *value, const char *help);
@@ -183,6 +188,11 @@ clv_status tool_layout(const clv_grid *grid, const char *text, clv_layout *layou
 /* "data=2,col=1", in buffer. */
 const char *tool_grid_format(const clv_grid *grid, char *buffer, size_t size);
 
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Seconds on a clock that only goes forward. */
 double tool_seconds(void);
 
@@ -229,8 +239,8 @@ void progress_end(progress *p);
 
 /* Parameters have plain names; what an optimizer keeps of them lies in groups. */
 bool is_parameter(const char *name);
-/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with a
- * mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
+/* CLV_ENOTFOUND if --only (NULL: all) means no data set of a, nor of b unless NULL: a pattern with
+ * a mistake must not pass for one whose data sets are all good. Local, the same everywhere. */
 clv_status only_check(const clv_checkpoint *a, const clv_checkpoint *b, const char *only);
 
 /* ---- chunks.c, stats.c: data sets of any size ----------------------------------------- */
@@ -263,8 +273,9 @@ typedef struct {
     clv_optimizer_config optimizer;
     clv_schedule schedule;
     clv_train_position position;
-    int64_t batch; /* sequences a step, all processes together           */
-    int leaves;    /* of every sum in a reproducible run; 0: it is not one */
+    int64_t batch;  /* sequences a step, all processes together            */
+    int64_t tokens; /* of the data that position speaks of; 0: not known   */
+    int leaves;     /* of every sum in a reproducible run; 0: it is not one */
 } record;
 
 /* Caller frees *json with free. Local. */

@@ -39,6 +39,7 @@ typedef struct {
     char *dir;       /* where checkpoints go, or NULL            */
     int initialised; /* parameters from init */
     int lock;        /* on that folder, rank 0's; or -1          */
+    int64_t before;  /* tokens of the data before a resume; 0: not known */
     saving saving;
     progress shown;
 } training;
@@ -100,22 +101,6 @@ static bool same_folder(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* mkdir -p; errno says why not. */
-static bool make_folder(const char *folder)
-{
-    bool made = true;
-    char *part = strdup(folder);
-    for (char *end = part; made && end && *end;) {
-        end += 1 + strcspn(end + 1, "/");
-        char slash = *end;
-        *end = '\0';
-        made = mkdir(part, 0777) == 0 || errno == EEXIST;
-        *end = slash;
-    }
-    free(part);
-    return made;
-}
-
 /* The folder belongs to this run until the process ends, however it ends: the kernel drops the
  * lock, and the file that carries it stays. Where a file system has no locks, nothing protects. */
 static clv_status lock_folder(const char *folder, int *lock)
@@ -123,8 +108,7 @@ static clv_status lock_folder(const char *folder, int *lock)
     char file[4096];
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     snprintf(file, sizeof file, "%s/.lock", folder);
-    if (make_folder(folder) && access(folder, W_OK | X_OK) == 0)
-        *lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    *lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*lock < 0)
         return tool_fail(CLV_EIO, "--save: expected a folder that can be written, found %s: %s",
                          folder, strerror(errno));
@@ -136,13 +120,22 @@ static clv_status lock_folder(const char *folder, int *lock)
     return CLV_OK;
 }
 
+/* Makes the folder and tries it. Collective. */
+static clv_status open_saving(training *t)
+{
+    const train_args *args = t->args;
+    const clv_saver_options keep = {(int)args->keep, args->keep_every, args->background};
+    clv_status status = saving_open(&t->saving, t->grid, t->dir, &keep, &t->shown);
+    return status == CLV_OK ? status : tool_fail(status, "--save: %s", clv_last_error());
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
 {
     char *newest = NULL;
-    clv_status status = CLV_OK;
-    if (!t->dir) return status;
+    clv_status status = open_saving(t);
+    if (status != CLV_OK || !t->dir) return status;
     if (tool.rank == 0) status = lock_folder(t->dir, &t->lock);
     status = clv_grid_agree(t->grid, status);
     double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
@@ -170,9 +163,15 @@ static clv_status resume_record(training *t, train_args *args)
     return status;
 }
 
-static int64_t least(int64_t a, int64_t b)
+/* Words about checkpoints, of a run that writes none. */
+static clv_status check_saving(const train_args *args)
 {
-    return a < b ? a : b;
+    static const char *const names[] = {"save-every", "keep", "keep-every", "save-background",
+                                        "overwrite"};
+    for (size_t i = 0; !args->save && !args->resume && i < sizeof names / sizeof *names; i++)
+        if (options_given(args->options, names[i]))
+            return tool_fail(CLV_EARG, "--%s: expected --save DIR too, found none", names[i]);
+    return CLV_OK;
 }
 
 static clv_status settle_record(training *t, train_args *args)
@@ -200,6 +199,7 @@ static clv_status settle_record(training *t, train_args *args)
 static clv_status prepare(training *t, train_args *args)
 {
     clv_status status;
+    TRY(tool_misuse(check_saving(args)));
     TRY(settle_record(t, args));
     record *r = &t->record;
     *r = args->record;
@@ -209,6 +209,8 @@ static clv_status prepare(training *t, train_args *args)
     t->home = t->from ? folder_of(t->from) : NULL;
     t->dir = args->save ? strdup(args->save) : t->home ? strdup(t->home) : NULL;
     TRY(data_open(t->grid, &args->data, &t->data));
+    t->before = r->tokens;
+    r->tokens = t->data.source.size;
     if (!r->model.vocabulary) r->model.vocabulary = t->data.vocabulary;
     TRY(data_check(&t->data, r->model.vocabulary, options_given(args->options, "vocabulary")));
     TRY(room_check(t->grid, &r->model, r->batch, true));
@@ -228,6 +230,16 @@ done:
     return status;
 }
 
+/* The position counts sequences in an order of the data: of others, some come twice, some never. */
+static void announce_other_data(const training *t)
+{
+    output_json("{s:s, s:I, s:I}", "event", "other_data", "tokens", (json_int_t)t->record.tokens,
+                "saved_tokens", (json_int_t)t->before);
+    output_text("other data: %s saw %" PRId64 " %ss, these are %" PRId64
+                "; the samples go on in the order of these\n",
+                t->from, t->before, data_unit(&t->data), t->record.tokens);
+}
+
 static void announce(const training *t)
 {
     char grid[256], parameters[32], tokens[32];
@@ -243,6 +255,7 @@ static void announce(const training *t)
     if (t->init)
         output_text("%d parameters of %s, the others from the seed\n", t->initialised, t->init);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
+    if (t->before > 0 && t->before != r->tokens) announce_other_data(t);
     output_text("%s parameters (%s) on %s%s, %s %ss of a vocabulary of %" PRId64 ", %" PRId64
                 " sequences of %" PRId64 " a step\n",
                 output_count(elements, parameters), clv_dtype_name(r->model.dtype), grid,
@@ -310,9 +323,7 @@ static clv_status run(training *t)
         return CLV_OK;
     }
     announce(t);
-    const clv_saver_options keep = {(int)t->args->keep, t->args->keep_every, t->args->background};
     t->shown = progress_start("step", step, steps, every);
-    TRY(saving_open(&t->saving, t->grid, t->dir, &keep, &t->shown));
     while (step++ < steps) TRY(advance(t));
     TRY(saving_end(&t->saving));
 done:
