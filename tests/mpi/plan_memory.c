@@ -7,6 +7,8 @@
  * take pages of zeros back and give them again when they are written: what a plan takes is the
  * least of up to ten times, what it says is always the same.
  *
+ * Caps hold, where each process is a node of its own too.
+ *
  * RANKS: 1 2 4
  */
 #include "../reference.h"
@@ -45,8 +47,10 @@ static clv_matrix *make(clv_grid *grid, int64_t m, int64_t n, const char *layout
     return matrix;
 }
 
-/* A product of 1200 x 1000 and 1000 x 1100; cap: bytes of workspace, 0 for none. */
-static void check_plan(clv_grid *grid, const char *a, const char *b, const char *c, uint64_t cap)
+/* A product of 1200 x 1000 and 1000 x 1100; cap: bytes of workspace, 0 for none. Returns what the
+ * greediest process needs; refused (where that may be) is 0 too. */
+static uint64_t check_plan(clv_grid *grid, const char *a, const char *b, const char *c,
+                           uint64_t cap, bool refused)
 {
     static char text[256];
     snprintf(text, sizeof text, "[%s] [%s] = [%s], %llu bytes", a, b, c, (unsigned long long)cap);
@@ -55,13 +59,20 @@ static void check_plan(clv_grid *grid, const char *a, const char *b, const char 
     clv_matrix *C = make(grid, 1200, 1100, c);
     clv_plan *plan = NULL;
     clv_plan_options options = {.memory = cap};
-    double taken = INFINITY, most = 0, said[1] = {0};
+    double taken = INFINITY, most = 0, said[1] = {0}, greediest[1] = {0};
     for (int times = 0; times < 10 && !(taken <= most); times++) {
         double before = resident_of_all(grid);
-        if (!CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan))) break;
+        clv_status status = clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan);
+        if (status == CLV_ENOMEM && refused) {
+            CHECK(strstr(clv_last_error(), "the cheapest plan needs") != NULL);
+            taken = 0;
+            break;
+        }
+        if (!CHECK_OK(status)) break;
         CHECK_OK(clv_execute_gemm(plan, 1, A, B, 0, C));
         taken = resident_of_all(grid) - before;
-        said[0] = (double)clv_plan_memory(plan);
+        said[0] = greediest[0] = (double)clv_plan_memory(plan);
+        CHECK_OK(clv_grid_reduce(grid, CLV_MAX, 1, greediest));
         if (cap) CHECK(said[0] <= (double)cap);
         ref_sum(said, 1);
         most = 1.05 * said[0] + check_size() * (double)BOOKKEEPING;
@@ -71,9 +82,11 @@ static void check_plan(clv_grid *grid, const char *a, const char *b, const char 
     clv_matrix_destroy(&A);
     clv_matrix_destroy(&B);
     clv_matrix_destroy(&C);
+    return (uint64_t)greediest[0];
 }
 
-static void plans(void)
+/* Plans of all layouts; with caps every third, also with half of what it then needs. */
+static void check_plans(bool caps)
 {
     static const char *const layouts[] = {"p|-", "-|p", "-|-", "-|-;p"};
     clv_grid *grid = NULL;
@@ -81,12 +94,29 @@ static void plans(void)
     snprintf(text, sizeof text, "p=%d", check_size());
     CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, text, &grid));
     CHECK_OK(clvi_gemm_reserve()); /* the packing buffers, once for the process */
-    for (int code = 0; code < 64; code++)
-        check_plan(grid, layouts[code & 3], layouts[code >> 2 & 3], layouts[code >> 4], 0);
+    for (int code = 0; code < 64; code += caps ? 3 : 1) {
+        const char *a = layouts[code & 3], *b = layouts[code >> 2 & 3], *c = layouts[code >> 4];
+        uint64_t need = check_plan(grid, a, b, c, 0, false);
+        if (caps && need > 1) check_plan(grid, a, b, c, need / 2, true);
+    }
     clv_grid_destroy(&grid);
+}
+
+static void plans(void)
+{
+    check_plans(false);
+}
+
+static void plans_with_caps(void)
+{
+    const char *given = getenv("CLEAVE_NODE_SIZE");
+    if (!given) setenv("CLEAVE_NODE_SIZE", "1", 1);
+    check_plans(true);
+    if (!given) unsetenv("CLEAVE_NODE_SIZE");
 }
 
 const check_case check_cases[] = {
     {"plans", plans},
+    {"plans with caps", plans_with_caps},
     {0},
 };
