@@ -305,3 +305,19 @@ check "help: parts" grep -q '^  collective ' out
 
 [ $failures = 0 ] || exit 1
 echo "DONE bench.sh: $checks checks"
+# Processes with words of their own are told so, and nobody waits: differ WHAT WORDS WORDS.
+differ() {
+    # shellcheck disable=SC2086
+    MPIEXEC_TIMEOUT=60 $MPIEXEC -n 1 "$CLEAVE" $2 : -n 1 "$CLEAVE" $3 >out 2>err </dev/null
+    check "$1: exit status" [ $? = 2 ]
+    check "$1: one line" [ "$(wc -l <err)" = 1 ]
+    check "$1: both" grep -q -- "found \"$2\" on rank 0 and \"$3\" on rank 1" err
+    check "$1: silent stdout" [ ! -s out ]
+}
+differ "turns" 'bench gemm --repeat 1' 'bench gemm --repeat 2'
+differ "wrong on one" 'bench gemm -m 64' 'bench gemm -m 64 --wrong'
+differ "help on one" 'bench gemm --help' 'bench gemm -m 64'
+differ "another part" 'bench move --from -|- --to -|-' 'bench linear'
+differ "another subcommand" 'doctor' 'bench linear'
+differ "nothing on one" '' 'bench linear'
+

@@ -36,6 +36,7 @@ cleave_SOURCES = \
 	tools/hf_config.c \
 	tools/hf_map.c \
 	tools/inspect.c \
+	tools/launch.c \
 	tools/main.c \
 	tools/model.c \
 	tools/options.c \

@@ -81,10 +81,12 @@ int main(int argc, char **argv)
     /* A launcher that is killed cannot end its ranks: the system does. */
     if (rank >= 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     tool.rank = rank > 0 ? rank : 0;
-    int code = run(argc > 1 ? argv[1] : "", argc, argv);
+    bool same = rank < 0 || tool_same_words(argc, argv) == CLV_OK;
+    int code = same ? run(argc > 1 ? argv[1] : "", argc, argv) : tool_report();
     if (!output_flush() && code == 0) {
         tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
         code = tool_report();
     }
+    tool_end();
     return code;
 }

@@ -2,8 +2,8 @@
  *
  * options.c: one option parser and one manual, both driven by the same table.
  *
- * Reading words needs no MPI: every rank has the same words, comes to the same verdict
- * before any communication, and rank 0 alone says it.
+ * Reading words needs no MPI: every rank has the same words (tool_same_words), comes to the same
+ * verdict before any communication, and rank 0 alone says it.
  */
 #include "tool.h"
 

@@ -20,9 +20,6 @@ static bool misused;
 
 enum { EXIT_USAGE = 2 };
 
-/* Variables in which launchers tell a process its rank. */
-static const char *const rank_variables[] = {"PMI_RANK", "PMIX_RANK", "SLURM_PROCID"};
-
 static int64_t gcd(int64_t a, int64_t b)
 {
     return b ? gcd(b, a % b) : a;
@@ -61,29 +58,17 @@ int tool_report(void)
     return misused ? EXIT_USAGE : EXIT_FAILURE;
 }
 
-int tool_launch_rank(void)
-{
-    for (size_t i = 0; i < sizeof rank_variables / sizeof *rank_variables; i++) {
-        const char *text = getenv(rank_variables[i]);
-        if (text) return atoi(text);
-    }
-    return -1;
-}
-
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args)
 {
-    int provided, code = options_parse(about, options, argc, argv);
+    int code = options_parse(about, options, argc, argv);
     if (code != OPTIONS_RUN) return code;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+    if (!tool_start()) {
         tool_fail(CLV_EMPI, "MPI could not be started");
         return tool_report();
     }
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &tool.rank);
-    code = work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
-    MPI_Finalize();
-    return code;
+    return work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
 }
 
 clv_status tool_grid(const char *text, int leaves, clv_grid **grid)

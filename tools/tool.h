@@ -123,6 +123,20 @@ option opt_choice(const char *name, const char *argument, void *value, const cha
 #define VOCABULARY_OPTION(m) \
     opt_int("vocabulary", "N", &(m)->vocabulary, NULL, 1, 1 << 30, "ids of tokens (the data's)")
 
+/* ---- launch.c: the processes of one launch ------------------------------------- */
+
+/* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
+ * launcher. */
+int tool_launch_rank(void);
+
+/* Starts MPI unless it has been; false if it cannot be. end: ends it if it has been started. */
+bool tool_start(void);
+void tool_end(void);
+
+/* Starts MPI; a mistake in the command line, naming two processes and their words, unless all have
+ * the same. Collective over all processes. */
+clv_status tool_same_words(int argc, char **argv);
+
 /* ---- run.c: one process among others ------------------------------------------ */
 
 /* Set up by main before a subcommand runs. */
@@ -134,7 +148,7 @@ typedef struct {
 extern tool_state tool;
 
 /* Reads the words; unless they ask for the manual or are wrong starts MPI, works, reports a failure
- * on rank 0, ends MPI. Returns the exit status: 0 done, 1 failed, 2 a mistake in the command line.
+ * on rank 0. Returns the exit status: 0 done, 1 failed, 2 a mistake in the command line.
  */
 int tool_main(const manual *about, option options[], int argc, char **argv,
               clv_status (*work)(void *args), void *args);
@@ -150,10 +164,6 @@ clv_status tool_misuse(clv_status status);
 /* Prints that text, else clv_last_error, on rank 0's stderr, in one line; after a mistake in the
  * command line with a hint at --help. Returns the exit status of a failure. */
 int tool_report(void);
-
-/* This process's rank as the launcher's environment says it, before MPI has started; -1 without a
- * launcher. */
-int tool_launch_rank(void);
 
 /* Leaves a function through its label `done:` with a local `clv_status status`. */
 #define TRY(call)                                   \
