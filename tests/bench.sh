@@ -275,6 +275,10 @@ refuse "a grid that is none" 2 'expected NAME=SIZE' 2 linear --grid row
 refuse "a layout that is none" 2 'expected "rows|cols"' 2 move --from row --to '-|-'
 refuse "layout of a layer" 2 'found "row"' 2 linear --layout-w 'row|-'
 refuse "not reproducible" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible
+CLEAVE_NODE_SIZE=-1 && export CLEAVE_NODE_SIZE
+refuse "a node of no size" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --plan
+refuse "a node of no size, on a grid" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --plan
+unset CLEAVE_NODE_SIZE
 refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
 refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "dtype" 2 'f32|f64, found "bf16"' 1 gemm --dtype bf16

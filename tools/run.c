@@ -71,10 +71,21 @@ int tool_main(const manual *about, option options[], int argc, char **argv,
     return work(args) == CLV_OK ? EXIT_SUCCESS : tool_report();
 }
 
+/* Whether there can be the grid that no words ask for: if not, the environment is wrong, or the
+ * machine. Collective over all processes. */
+static bool has_plain_grid(void)
+{
+    clv_grid *grid = NULL;
+    bool has = clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid) == CLV_OK;
+    clv_grid_destroy(&grid);
+    return has;
+}
+
 clv_status tool_grid(const char *text, int leaves, clv_grid **grid)
 {
     clv_status status = clv_grid_create_text(MPI_COMM_WORLD, text, grid);
-    return tool_misuse(status == CLV_OK ? clv_grid_set_leaves(*grid, leaves) : status);
+    if (status == CLV_OK) return tool_misuse(clv_grid_set_leaves(*grid, leaves));
+    return text && has_plain_grid() ? tool_misuse(status) : status;
 }
 
 clv_status tool_model_grid(const char *text, int64_t batch, int leaves, clv_grid **grid)
