@@ -105,6 +105,8 @@ check "plan" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --plan --json
 check "plan: text" grep -q '"plan": ".*all-gather' out
 check "plan: no measurement" [ "$(grep -c gflops out)" = 0 ]
 
+check "more memory than can be counted" bench 2 gemm -m 64 -n 64 -k 64 --memory 1e17T --plan
+
 # The three ways to say how A and B are stored, and what they mean.
 check "TN" bench 2 gemm -m 96 -n 64 -k 128 --grid row=2 --op TN --dtype f32 --repeat 1 --json
 keys "TN" gflops limit_gflops

@@ -108,7 +108,7 @@ clv_status bench_read_plan(const char *memory, bool measure, clv_plan_options *o
 {
     double bytes = 0;
     clv_status status = memory ? bench_read_bytes("--memory", memory, &bytes) : CLV_OK;
-    options->memory = (uint64_t)bytes;
+    options->memory = bytes < 0x1p64 ? (uint64_t)bytes : UINT64_MAX;
     options->measure = measure;
     return status;
 }
