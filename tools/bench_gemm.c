@@ -39,9 +39,10 @@ typedef struct {
     scalapack blocks[2];
     contender contenders[CONTENDERS];
     int threads;
-    char reason[512]; /* why ScaLAPACK could not, or not as asked */
-    double bytes;     /* the most that a process receives in one product */
-    double planned_bytes, workspace, footprint;
+    char reason[512];                      /* why ScaLAPACK could not, or not as asked */
+    double bytes;                          /* the most that a process receives in one product */
+    double planned_bytes, workspace;       /* the most of any process */
+    double mean_workspace, mean_footprint; /* planned and measured: what is shared belongs to all */
 } gemm;
 
 static product_kind f_weights(const product_kind *kind)
@@ -111,14 +112,14 @@ static clv_status plan_cleave(gemm *g)
         TRY(product_run(&g->cleave));
         g->bytes = (double)clv_grid_traffic(grid).bytes_received;
     }
-    TRY(footprint_growth(grid, &before, &g->footprint));
-    g->planned_bytes = (double)clv_plan_bytes(g->cleave.plan);
-    g->workspace = (double)clv_plan_memory(g->cleave.plan);
-    double most[] = {g->bytes, g->planned_bytes, g->workspace};
+    double memory = (double)clv_plan_memory(g->cleave.plan), sums[] = {memory, 0};
+    double most[] = {g->bytes, (double)clv_plan_bytes(g->cleave.plan), memory};
+    TRY(footprint_growth(grid, &before, &sums[1]));
     TRY(clv_grid_reduce(grid, CLV_MAX, 3, most));
-    TRY(clv_grid_reduce(grid, CLV_SUM, 1, &g->footprint));
+    TRY(clv_grid_reduce(grid, CLV_SUM, 2, sums));
     g->bytes = most[0], g->planned_bytes = most[1], g->workspace = most[2];
-    g->footprint = fmax(0, g->footprint / clv_grid_size(grid));
+    g->mean_workspace = sums[0] / clv_grid_size(grid);
+    g->mean_footprint = fmax(0, sums[1] / clv_grid_size(grid));
 done:
     return status;
 }
@@ -283,7 +284,7 @@ static void show_row(const gemm *g, int i, const char *axes)
 
 static void show_table(const gemm *g, const char *text)
 {
-    char received[32], foretold[32], workspace[32], measured[32];
+    char received[32], foretold[32], workspace[32], planned[32], measured[32];
     show_question(g);
     output_text("  %-12s %10s %10s %10s %10s %10s   grid\n", "", "seconds", "least", "most",
                 "GFLOP/s", "of limit");
@@ -295,9 +296,11 @@ static void show_table(const gemm *g, const char *text)
     if (*g->reason)
         output_text("  ScaLAPACK %s: %s\n", g->scalapack.plan ? "elsewhere" : "not measured",
                     g->reason);
-    output_text("\neach process at most: %s received (%s planned), %s of workspace (%s measured)\n",
+    output_text("\neach process at most: %s received (%s planned), %s of workspace\n"
+                "each on average: %s of workspace (%s measured)\n",
                 bytes_format(g->bytes, received), bytes_format(g->planned_bytes, foretold),
-                bytes_format(g->workspace, workspace), bytes_format(g->footprint, measured));
+                bytes_format(g->workspace, workspace), bytes_format(g->mean_workspace, planned),
+                bytes_format(g->mean_footprint, measured));
     output_text("the plan:\n%s", text);
 }
 
@@ -322,15 +325,16 @@ static json_t *result(const gemm *g)
     for (int i = 0; i < CONTENDERS; i++)
         if (names[i]) add_contender(g, object, names[i], i);
     double ours = c[CLEAVE].seconds.median;
-    json_object_update_new(object, json_pack("{s:o,s:I,s:I,s:I,s:o,s:o,s:I}", "fraction",
-                                             output_number(c[LIMIT].seconds.median / ours),
-                                             "bytes_per_rank", (json_int_t)g->bytes,
-                                             "planned_bytes_per_rank", (json_int_t)g->planned_bytes,
-                                             "workspace_per_rank", (json_int_t)g->workspace,
-                                             "measured_workspace_per_rank",
-                                             output_number(g->footprint), "predicted_seconds",
-                                             output_number(clv_plan_seconds(g->cleave.plan)),
-                                             "repeat", (json_int_t)g->args->repeat));
+    json_object_update_new(
+        object,
+        json_pack("{s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:I}", "fraction",
+                  output_number(c[LIMIT].seconds.median / ours), "bytes_per_rank",
+                  (json_int_t)g->bytes, "planned_bytes_per_rank", (json_int_t)g->planned_bytes,
+                  "workspace_per_rank", (json_int_t)g->workspace, "mean_workspace_per_rank",
+                  output_number(g->mean_workspace), "measured_workspace_per_rank",
+                  output_number(g->mean_footprint), "predicted_seconds",
+                  output_number(clv_plan_seconds(g->cleave.plan)), "repeat",
+                  (json_int_t)g->args->repeat));
     if (c[REPRODUCIBLE].run) {
         add_contender(g, object, "reproducible_", REPRODUCIBLE);
         json_object_set_new(object, "reproducible_ratio",
