@@ -105,6 +105,12 @@ check "plan" bench 2 gemm -m 256 -n 256 -k 256 --grid row=2 --plan --json
 check "plan: text" grep -q '"plan": ".*all-gather' out
 check "plan: no measurement" [ "$(grep -c gflops out)" = 0 ]
 
+# The plan asked for is the one shown, of sizes that no machine has.
+check "reproducible plan" bench 2 gemm -m 64 -n 64 -k 4096 --grid col=2 --reproducible --plan --json
+keys "reproducible plan" plan workspace_per_rank seconds
+check "reproducible plan: says so" equal reproducible true
+check "a plan without memory" bench 2 gemm -m 500000000 -n 500000000 -k 500000000 --grid row=2 --plan --json
+check "a plan without memory: bytes" equal bytes_per_rank $((500000000 * 500000000 / 2 * 8))
 check "more memory than can be counted" bench 2 gemm -m 64 -n 64 -k 64 --memory 1e17T --plan
 
 # The three ways to say how A and B are stored, and what they mean.
@@ -285,6 +291,7 @@ CLEAVE_NODE_SIZE=-1 && export CLEAVE_NODE_SIZE
 refuse "a node of no size" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --plan
 refuse "a node of no size, on a grid" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --plan
 unset CLEAVE_NODE_SIZE
+refuse "no reproducible plan" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible --plan
 refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
 refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "dtype" 2 'f32|f64, found "bf16"' 1 gemm --dtype bf16

@@ -80,6 +80,7 @@ typedef struct {
 typedef struct {
     product_kind kind;
     clv_grid *grid; /* owned */
+    bool shapes;    /* matrices without memory: to plan alone */
     clv_matrix *matrices[OPERANDS];
     clv_plan *plan;
     char axes[256], layouts[OPERANDS][128];
@@ -93,8 +94,9 @@ double product_bytes(const product_kind *kind); /* of its three matrices */
 clv_status product_specs(const product_kind *kind, const clv_grid *grid,
                          const char *const layouts[], clv_spec specs[]);
 
-/* The grid, with leaves > 0 in reproducible mode; the matrices, filled; the plan. p is zero before,
- * and closed after a failure too. Collective over all processes. */
+/* The grid, with leaves > 0 in reproducible mode; the matrices, filled unless shapes; the plan. p
+ * is zero before (but for shapes), and closed after a failure too. Collective over all processes.
+ */
 clv_status product_grid(const product_kind *kind, const char *grid, int leaves, product *p);
 clv_status product_matrices(const char *const layouts[], product *p);
 clv_status product_plan(product *p, const clv_plan_options *options);
@@ -112,6 +114,7 @@ clv_status product_run_alone(void *p); /* contender's */
 
 typedef struct {
     clv_spec from, to;
+    bool shapes; /* as a product's */
     clv_matrix *src, *dst;
     clv_plan *plan;
 } mover;
@@ -119,12 +122,15 @@ typedef struct {
 /* Specs of both ends: `matrix`, in layouts as text. Local. */
 clv_status mover_specs(const clv_grid *grid, clv_spec matrix, const char *from, const char *to,
                        mover *m);
-/* The matrices of those specs, the first filled, and the plan; to be closed after a failure too.
- * Collective. */
+/* The matrices of those specs, the first filled unless shapes, and the plan; to be closed after a
+ * failure too. Collective. */
 clv_status mover_open(clv_grid *grid, mover *m);
 clv_status mover_run(void *m); /* contender's */
 void mover_close(mover *m);
 
+/* A matrix filled from (key, stream), zeros if it is i32; or one without memory. Collective. */
+clv_status matrix_open(clv_grid *grid, clv_spec spec, bool shape, uint64_t key, uint64_t stream,
+                       clv_matrix **matrix);
 /* Of this process's block. Local. */
 double block_bytes(const clv_grid *grid, clv_spec spec);
 

@@ -63,11 +63,9 @@ static clv_status check_room(const gemm_args *args, const clv_grid *grid, clv_gr
     if (status != CLV_OK) return status;
     double bytes = 0;
     for (int i = 0; i < OPERANDS; i++) bytes += block_bytes(grid, specs[i]);
-    if (!args->plan) {
-        product_kind share = product_share(&args->kind, grid, specs[C]);
-        bytes *= 1 + (args->against == AGAINST_SCALAPACK) + args->reproducible;
-        bytes += product_bytes(&share);
-    }
+    product_kind share = product_share(&args->kind, grid, specs[C]);
+    bytes *= 1 + (args->against == AGAINST_SCALAPACK) + args->reproducible;
+    bytes += product_bytes(&share);
     return room_for(all, "the matrices do", bytes);
 }
 
@@ -124,14 +122,17 @@ done:
     return status;
 }
 
+/* With --plan the one product whose plan is asked for, which may be larger than the machine. */
 static clv_status open_cleave(gemm *g)
 {
     clv_status status;
     const gemm_args *args = g->args;
-    TRY(product_grid(&args->kind, args->grid, 0, &g->cleave));
+    int leaves = args->plan && args->reproducible ? CLV_LEAVES : 0;
+    g->cleave.shapes = args->plan;
+    TRY(product_grid(&args->kind, args->grid, leaves, &g->cleave));
     if (args->threads) clv_blas_set_threads((int)args->threads);
     g->threads = clv_blas_describe().threads;
-    TRY(check_room(args, g->cleave.grid, g->cleave.grid));
+    if (!args->plan) TRY(check_room(args, g->cleave.grid, g->cleave.grid));
     TRY(product_matrices(args->layouts, &g->cleave));
     if (!args->plan) {
         TRY(open_limit(g));
@@ -232,13 +233,13 @@ static json_t *question(const gemm *g)
 {
     const product *p = &g->cleave;
     const product_kind *kind = &p->kind;
-    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:b,s:b,s:s,s:{s:s,s:s,s:s},s:i,s:i}", "bench",
-                     "gemm", "m", (json_int_t)kind->size.m, "n", (json_int_t)kind->size.n, "k",
-                     (json_int_t)kind->size.k, "dtype", clv_dtype_name(kind->dtype), "weights",
+    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:b,s:b,s:b,s:s,s:{s:s,s:s,s:s},s:i,s:i}",
+                     "bench", "gemm", "m", (json_int_t)kind->size.m, "n", (json_int_t)kind->size.n,
+                     "k", (json_int_t)kind->size.k, "dtype", clv_dtype_name(kind->dtype), "weights",
                      clv_dtype_name(kind->weights), "op", op_of(kind), "transpose_a", kind->trans_a,
-                     "transpose_b", kind->trans_b, "grid", p->axes, "layouts", "a", p->layouts[A],
-                     "b", p->layouts[B], "c", p->layouts[C], "ranks", clv_grid_size(p->grid),
-                     "threads", g->threads);
+                     "transpose_b", kind->trans_b, "reproducible", g->args->reproducible, "grid",
+                     p->axes, "layouts", "a", p->layouts[A], "b", p->layouts[B], "c", p->layouts[C],
+                     "ranks", clv_grid_size(p->grid), "threads", g->threads);
 }
 
 static void show_question(const gemm *g)
@@ -259,6 +260,7 @@ static clv_status show_plan(const gemm *g)
     char *text = plan_text(g->cleave.plan);
     if (!text) return tool_fail(CLV_ENOMEM, "no memory for the text of a plan");
     show_question(g);
+    if (g->args->reproducible) output_text("in reproducible mode:\n");
     output_text("%s", text);
     json_t *object = question(g);
     json_object_update_new(object,

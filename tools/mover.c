@@ -11,6 +11,15 @@ double block_bytes(const clv_grid *grid, clv_spec spec)
     return (double)block.m * (double)block.n * (double)clv_dtype_size(spec.dtype);
 }
 
+clv_status matrix_open(clv_grid *grid, clv_spec spec, bool shape, uint64_t key, uint64_t stream,
+                       clv_matrix **matrix)
+{
+    if (shape) return clv_matrix_shape(grid, spec, matrix);
+    clv_status status = clv_matrix_create(grid, spec, matrix);
+    if (status != CLV_OK || spec.dtype == CLV_I32) return status;
+    return clv_matrix_fill_normal(*matrix, key, stream, 0, 1);
+}
+
 clv_status mover_specs(const clv_grid *grid, clv_spec matrix, const char *from, const char *to,
                        mover *m)
 {
@@ -26,9 +35,9 @@ clv_status mover_open(clv_grid *grid, mover *m)
 {
     clv_status status;
     clv_plan_options options = {.overwrite = true};
-    TRY(clv_matrix_create(grid, m->from, &m->src));
-    TRY(clv_matrix_create(grid, m->to, &m->dst));
-    if (m->from.dtype != CLV_I32) TRY(clv_matrix_fill_normal(m->src, 1, 0, 0, 1));
+    TRY(matrix_open(grid, m->from, m->shapes, 1, 0, &m->src));
+    TRY(m->shapes ? clv_matrix_shape(grid, m->to, &m->dst)
+                  : clv_matrix_create(grid, m->to, &m->dst));
     TRY(clv_plan_move(m->src, m->dst, &options, &m->plan));
 done:
     return status;

@@ -69,8 +69,7 @@ clv_status product_matrices(const char *const layouts[], product *p)
     TRY(product_specs(&p->kind, p->grid, layouts, specs));
     for (int i = 0; i < OPERANDS; i++) {
         clv_layout_format(p->grid, specs[i].layout, p->layouts[i], sizeof p->layouts[i]);
-        TRY(clv_matrix_create(p->grid, specs[i], &p->matrices[i]));
-        TRY(clv_matrix_fill_normal(p->matrices[i], 1, (uint64_t)i, 0, 1));
+        TRY(matrix_open(p->grid, specs[i], p->shapes, 1, (uint64_t)i, &p->matrices[i]));
     }
 done:
     return status;
