@@ -111,6 +111,8 @@ keys "reproducible plan" plan workspace_per_rank seconds
 check "reproducible plan: says so" equal reproducible true
 check "a plan without memory" bench 2 gemm -m 500000000 -n 500000000 -k 500000000 --grid row=2 --plan --json
 check "a plan without memory: bytes" equal bytes_per_rank $((500000000 * 500000000 / 2 * 8))
+check "a layer without memory" bench 2 linear -m 1000000000 -k 512 -n 512 --plan --json
+check "a move without memory" bench 2 move -m 500000000 -n 500000000 --from 'col|-' --to '-|col' --plan --json
 check "more memory than can be counted" bench 2 gemm -m 64 -n 64 -k 64 --memory 1e17T --plan
 
 # The three ways to say how A and B are stored, and what they mean.
@@ -146,6 +148,10 @@ takes() {
 takes "memory inside a node" -1
 export CLEAVE_NODE_SIZE=1
 takes "memory between nodes" 4000000
+# Where plans are uneven the greediest process needs more than the mean, which is what is measured.
+check "uneven plan" bench 3 gemm -m 300 -n 200 -k 2 --grid row=3 --repeat 1 --json
+check "uneven plan: the mean" awk -v mean="$(value mean_workspace_per_rank)" \
+    -v most="$(value workspace_per_rank)" 'BEGIN {exit !(mean > 0 && mean < most)}'
 bench 2 gemm -m 64 -n 64 -k 64 --grid row=2 --memory 1
 check "too little memory: exit status" [ $? = 1 ]
 check "too little memory: how much" grep -q 'bytes of workspace allowed.*the cheapest plan needs' err
@@ -154,10 +160,6 @@ unset CLEAVE_NODE_SIZE
 # Moves: half of the matrix from the other process; as many bytes as the closed form says.
 check "move" bench 2 move -m 256 -n 512 --grid row=2 --from 'row|-' --to '-|-' --repeat 3 --json
 keys "move" m n dtype from to grid ranks seconds copy_seconds fraction gbytes_per_second \
-# Where plans are uneven the greediest process needs more than the mean, which is what is measured.
-check "uneven plan" bench 3 gemm -m 300 -n 200 -k 2 --grid row=3 --repeat 1 --json
-check "uneven plan: the mean" awk -v mean="$(value mean_workspace_per_rank)" \
-    -v most="$(value workspace_per_rank)" 'BEGIN {exit !(mean > 0 && mean < most)}'
     workspace_per_rank predicted_seconds plan
 check "move: bytes" equal bytes_per_rank $((256 * 512 * 4 / 2))
 check "move: as planned" equal planned_bytes_per_rank $((256 * 512 * 4 / 2))
@@ -205,6 +207,17 @@ for scheme in chosen column row; do
     ordered "linear $scheme" limit_
     quotient "linear $scheme" fraction gflops limit_gflops
 done
+# What reproducible mode costs.
+check "linear reproducible" bench 2 linear -m 48 -k 32 -n 64 --repeat 2 --reproducible --json
+keys "linear reproducible" seconds reproducible_seconds reproducible_ratio
+check "linear reproducible: says so" equal reproducible true
+ordered "linear reproducible" reproducible_
+quotient "linear reproducible" reproducible_ratio reproducible_seconds seconds
+check "linear reproducible: its plan" bench 2 linear -m 48 -k 32 -n 64 --reproducible --plan --json
+check "move reproducible" bench 2 move -m 64 -n 32 --from '-|-;col' --to '-|-' --repeat 1 --reproducible --json
+check "move reproducible: says so" equal reproducible true
+check "collective reproducible" bench 2 collective --op allreduce --bytes 1K --repeat 1 --reproducible --json
+check "collective reproducible: says so" equal reproducible true
 # One column of processes: forward nothing, backward an all-reduce of dX, 2 (P-1)/P m k.
 check "linear column" bench 2 linear -m 48 -k 32 -n 64 --layouts column --repeat 1 --json
 check "linear column: bytes" equal bytes_per_rank $((48 * 32 * 4))
@@ -287,11 +300,14 @@ refuse "a grid that is none" 2 'expected NAME=SIZE' 2 linear --grid row
 refuse "a layout that is none" 2 'expected "rows|cols"' 2 move --from row --to '-|-'
 refuse "layout of a layer" 2 'found "row"' 2 linear --layout-w 'row|-'
 refuse "not reproducible" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible
+refuse "no reproducible plan" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible --plan
+refuse "no reproducible layer" 2 'powers of two, found col=3' 3 linear -m 64 -n 64 -k 64 --reproducible
+refuse "no reproducible move" 2 'powers of two, found col=3' 3 move -m 64 -n 64 --from '-|-' --to 'col|-' --reproducible
+refuse "no reproducible collective" 2 'powers of two, found col=3' 3 collective --op allreduce --bytes 1K --reproducible
 CLEAVE_NODE_SIZE=-1 && export CLEAVE_NODE_SIZE
 refuse "a node of no size" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --plan
 refuse "a node of no size, on a grid" 1 'CLEAVE_NODE_SIZE: expected a number' 2 gemm -m 64 -n 64 -k 64 --grid row=2 --plan
 unset CLEAVE_NODE_SIZE
-refuse "no reproducible plan" 2 'powers of two, found row=3' 3 gemm -m 64 -n 64 -k 64 --grid row=3 --reproducible --plan
 refuse "a profile nowhere" 1 '-o: expected a file that can be written, found nowhere/x: No such' 2 calibrate --repeat 1 -o nowhere/x
 refuse "a profile that is a folder" 1 '-o: expected a file that can be written, found folder: Is a' 1 calibrate --repeat 1 -o folder
 refuse "dtype" 2 'f32|f64, found "bf16"' 1 gemm --dtype bf16
@@ -310,18 +326,6 @@ refuse "set" 2 '--set: expected bytes' 2 skinny --set none
 refuse "no part" 2 'expected gemm|move|collective|linear|skinny|checkpoint|calibrate, found "train"' 1 train
 refuse "nothing" 2 'found ""' 1
 
-# The words of every part, once; wrong words are exit status 2.
-for part in gemm move collective linear skinny calibrate; do
-    check "help of $part" bench 2 $part --help
-    check "help of $part: once, with examples" [ "$(grep -c -e "^Usage: cleave bench $part" -e '^Examples' out)" = 2 ]
-    bench 1 $part --wrong
-    check "$part: exit status of wrong words" [ $? = 2 ]
-done
-check "help" bench 0 --help
-check "help: parts" grep -q '^  collective ' out
-
-[ $failures = 0 ] || exit 1
-echo "DONE bench.sh: $checks checks"
 # Processes with words of their own are told so, and nobody waits: differ WHAT WORDS WORDS.
 differ() {
     # shellcheck disable=SC2086
@@ -338,3 +342,22 @@ differ "another part" 'bench move --from -|- --to -|-' 'bench linear'
 differ "another subcommand" 'doctor' 'bench linear'
 differ "nothing on one" '' 'bench linear'
 
+# One profile for all, that of rank 0.
+echo '{"flops": 1e11}' >p1.json
+MPIEXEC_TIMEOUT=60 $MPIEXEC -n 1 env CLEAVE_PROFILE=p1.json "$CLEAVE" bench linear -m 64 -k 256 -n 64 --plan --json : \
+    -n 1 env CLEAVE_PROFILE=nofile "$CLEAVE" bench linear -m 64 -k 256 -n 64 --plan --json >out 2>err </dev/null
+check "a profile that one alone can read" [ $? = 0 ]
+keys "a profile that one alone can read" plan_forward
+
+# The words of every part, once; wrong words are exit status 2.
+for part in gemm move collective linear skinny calibrate; do
+    check "help of $part" bench 2 $part --help
+    check "help of $part: once, with examples" [ "$(grep -c -e "^Usage: cleave bench $part" -e '^Examples' out)" = 2 ]
+    bench 1 $part --wrong
+    check "$part: exit status of wrong words" [ $? = 2 ]
+done
+check "help" bench 0 --help
+check "help: parts" grep -q '^  collective ' out
+
+[ $failures = 0 ] || exit 1
+echo "DONE bench.sh: $checks checks"

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMIT, BOTH, FORWARD, BACKWARD, CONTENDERS };
+enum { LIMIT, BOTH, FORWARD, BACKWARD, REPRODUCIBLE, CONTENDERS };
 enum { X, W, Y, MATRICES };
 enum { PLAN_FORWARD, PLAN_DX, PLAN_DW, PLANS };
 typedef enum { CHOSEN, COLUMN, ROW, TWO_D, THREE_D, SCHEMES } scheme;
@@ -39,15 +39,20 @@ typedef struct {
     int64_t repeat, threads;
     const char *grid, *layouts[MATRICES], *memory;
     int scheme;
-    bool plan, measure;
+    bool plan, measure, reproducible;
     clv_plan_options options;
 } linear_args;
 
+/* The three products on one grid. */
 typedef struct {
-    const linear_args *args;
     clv_grid *grid;
     clv_matrix *values[MATRICES], *gradients[MATRICES]; /* gradients[Y] is given */
     clv_plan *plans[PLANS];
+} layer;
+
+typedef struct {
+    const linear_args *args;
+    layer layer, reproducible; /* the second where its price is asked for */
     product limits[PLANS];
     contender contenders[CONTENDERS];
     int threads;
@@ -59,18 +64,18 @@ typedef struct {
 
 static clv_status run_forward(void *context)
 {
-    linear *b = context;
-    return clv_execute_gemm(b->plans[PLAN_FORWARD], 1, b->values[X], b->values[W], 0, b->values[Y]);
+    layer *l = context;
+    return clv_execute_gemm(l->plans[PLAN_FORWARD], 1, l->values[X], l->values[W], 0, l->values[Y]);
 }
 
 static clv_status run_backward(void *context)
 {
-    linear *b = context;
+    layer *l = context;
     clv_status status =
-        clv_execute_gemm(b->plans[PLAN_DX], 1, b->gradients[Y], b->values[W], 0, b->gradients[X]);
+        clv_execute_gemm(l->plans[PLAN_DX], 1, l->gradients[Y], l->values[W], 0, l->gradients[X]);
     if (status != CLV_OK) return status;
-    return clv_execute_gemm(b->plans[PLAN_DW], 1, b->values[X], b->gradients[Y], 0,
-                            b->gradients[W]);
+    return clv_execute_gemm(l->plans[PLAN_DW], 1, l->values[X], l->gradients[Y], 0,
+                            l->gradients[W]);
 }
 
 static clv_status run_both(void *context)
@@ -115,14 +120,15 @@ static clv_status scheme_layouts(const linear *b, clv_layout layouts[])
     char text[256];
     int naxes = schemes[args->scheme].naxes;
     if (args->scheme == CHOSEN)
-        return clv_choose_linear(b->grid, args->dtype, args->size.m, args->size.k, args->size.n,
-                                 &args->options, &layouts[X], &layouts[W], &layouts[Y]);
-    if (naxes && naxes != clv_grid_naxes(b->grid))
+        return clv_choose_linear(b->layer.grid, args->dtype, args->size.m, args->size.k,
+                                 args->size.n, &args->options, &layouts[X], &layouts[W],
+                                 &layouts[Y]);
+    if (naxes && naxes != clv_grid_naxes(b->layer.grid))
         return tool_misuse(tool_fail(CLV_EARG, "--layouts %s: expected a grid of %d axes, found %s",
                                      schemes[args->scheme].name, naxes, b->axes));
     for (int i = 0; i < MATRICES; i++) {
-        spell(b->grid, schemes[args->scheme].layouts[i], text);
-        TRY(clv_layout_parse(b->grid, text, &layouts[i]));
+        spell(b->layer.grid, schemes[args->scheme].layouts[i], text);
+        TRY(clv_layout_parse(b->layer.grid, text, &layouts[i]));
     }
 done:
     return status;
@@ -139,9 +145,9 @@ static clv_status find_specs(linear *b, clv_spec specs[])
     specs[Y] = (clv_spec){.m = e.m, .n = e.n, .dtype = args->dtype};
     TRY(scheme_layouts(b, layouts));
     for (int i = 0; i < MATRICES; i++) {
-        if (args->layouts[i]) TRY(tool_layout(b->grid, args->layouts[i], &layouts[i]));
+        if (args->layouts[i]) TRY(tool_layout(b->layer.grid, args->layouts[i], &layouts[i]));
         specs[i].layout = layouts[i];
-        clv_layout_format(b->grid, layouts[i], b->layouts[i], sizeof b->layouts[i]);
+        clv_layout_format(b->layer.grid, layouts[i], b->layouts[i], sizeof b->layouts[i]);
     }
 done:
     return status;
@@ -167,26 +173,38 @@ static product_kind kind_of(const linear_args *args, int i, int *c)
 static clv_status check_room(const linear *b, const clv_spec specs[])
 {
     double bytes = 0;
-    for (int i = 0; i < MATRICES; i++) bytes += 2 * block_bytes(b->grid, specs[i]);
-    for (int i = 0, c; i < PLANS && !b->args->plan; i++) {
+    int layers = b->args->reproducible ? 2 : 1;
+    for (int i = 0; i < MATRICES; i++) bytes += layers * 2 * block_bytes(b->layer.grid, specs[i]);
+    for (int i = 0, c; i < PLANS; i++) {
         product_kind kind = kind_of(b->args, i, &c);
-        product_kind share = product_share(&kind, b->grid, specs[c]);
+        product_kind share = product_share(&kind, b->layer.grid, specs[c]);
         bytes += product_bytes(&share);
     }
-    return room_for(b->grid, "the matrices do", bytes);
+    return room_for(b->layer.grid, "the matrices do", bytes);
 }
 
-static clv_status open_matrices(linear *b, const clv_spec specs[])
+/* Matrices and plans of a layer that has its grid. */
+static clv_status open_layer(const linear_args *args, const clv_spec specs[], layer *l)
 {
     clv_status status = CLV_OK;
     for (int i = 0; i < MATRICES; i++) {
-        TRY(clv_matrix_create(b->grid, specs[i], &b->values[i]));
-        TRY(clv_matrix_create(b->grid, specs[i], &b->gradients[i]));
-        TRY(clv_matrix_fill_normal(b->values[i], 1, (uint64_t)i, 0, 1));
-        TRY(clv_matrix_fill_normal(b->gradients[i], 2, (uint64_t)i, 0, 1));
+        TRY(matrix_open(l->grid, specs[i], args->plan, 1, (uint64_t)i, &l->values[i]));
+        TRY(matrix_open(l->grid, specs[i], args->plan, 2, (uint64_t)i, &l->gradients[i]));
     }
+    TRY(clv_plan_linear(l->values[X], CLV_N, l->values[W], l->values[Y], &args->options,
+                        &l->plans[PLAN_FORWARD], &l->plans[PLAN_DX], &l->plans[PLAN_DW]));
 done:
     return status;
+}
+
+static void close_layer(layer *l)
+{
+    for (int i = 0; i < PLANS; i++) clv_plan_destroy(&l->plans[i]);
+    for (int i = 0; i < MATRICES; i++) {
+        clv_matrix_destroy(&l->gradients[i]);
+        clv_matrix_destroy(&l->values[i]);
+    }
+    clv_grid_destroy(&l->grid);
 }
 
 static clv_status open_limits(linear *b, const clv_spec specs[])
@@ -194,28 +212,43 @@ static clv_status open_limits(linear *b, const clv_spec specs[])
     clv_status status = CLV_OK;
     for (int i = 0, c; i < PLANS && status == CLV_OK; i++) {
         product_kind kind = kind_of(b->args, i, &c);
-        product_kind share = product_share(&kind, b->grid, specs[c]);
+        product_kind share = product_share(&kind, b->layer.grid, specs[c]);
         status = product_open_alone(&share, &b->limits[i]);
     }
-    return clv_grid_agree(b->grid, status);
+    return clv_grid_agree(b->layer.grid, status);
 }
 
+/* What is measured, and the same in reproducible mode for its price. */
+static clv_status open_contenders(linear *b, const clv_spec specs[])
+{
+    clv_status status;
+    TRY(check_room(b, specs));
+    TRY(open_layer(b->args, specs, &b->layer));
+    if (b->args->reproducible) {
+        TRY(tool_grid(b->args->grid, CLV_LEAVES, &b->reproducible.grid));
+        TRY(open_layer(b->args, specs, &b->reproducible));
+    }
+    TRY(open_limits(b, specs));
+done:
+    return status;
+}
+
+/* With --plan the one layer whose plans are asked for, which may be larger than the machine. */
 static clv_status open_linear(linear *b)
 {
     clv_status status;
     const linear_args *args = b->args;
     clv_spec specs[MATRICES];
-    TRY(tool_grid(args->grid, 0, &b->grid));
-    tool_grid_format(b->grid, b->axes, sizeof b->axes);
+    TRY(tool_grid(args->grid, args->plan && args->reproducible ? CLV_LEAVES : 0, &b->layer.grid));
+    tool_grid_format(b->layer.grid, b->axes, sizeof b->axes);
     if (args->threads) clv_blas_set_threads((int)args->threads);
     b->threads = clv_blas_describe().threads;
     TRY(find_specs(b, specs));
-    TRY(check_room(b, specs));
-    TRY(open_matrices(b, specs));
-    TRY(clv_plan_linear(b->values[X], CLV_N, b->values[W], b->values[Y], &args->options,
-                        &b->plans[PLAN_FORWARD], &b->plans[PLAN_DX], &b->plans[PLAN_DW]));
-    if (!args->plan) TRY(open_limits(b, specs));
-    clv_blas_set_threads(b->threads);
+    if (args->plan)
+        TRY(open_layer(args, specs, &b->layer));
+    else
+        TRY(open_contenders(b, specs));
+    clv_blas_set_threads(b->threads); /* each new grid has set them */
 done:
     return status;
 }
@@ -224,12 +257,8 @@ static void close_linear(linear *b)
 {
     contenders_free(CONTENDERS, b->contenders);
     for (int i = 0; i < PLANS; i++) product_close(&b->limits[i]);
-    for (int i = 0; i < PLANS; i++) clv_plan_destroy(&b->plans[i]);
-    for (int i = 0; i < MATRICES; i++) {
-        clv_matrix_destroy(&b->gradients[i]);
-        clv_matrix_destroy(&b->values[i]);
-    }
-    clv_grid_destroy(&b->grid);
+    close_layer(&b->reproducible);
+    close_layer(&b->layer);
 }
 
 /* Once through all three for the bytes, which the library counts itself. */
@@ -237,14 +266,14 @@ static clv_status count_bytes(linear *b)
 {
     clv_status status;
     double most[3] = {0};
-    clv_grid_traffic_reset(b->grid);
-    if (!b->args->plan) TRY(run_both(b));
-    most[0] = (double)clv_grid_traffic(b->grid).bytes_received;
+    clv_grid_traffic_reset(b->layer.grid);
+    if (!b->args->plan) TRY(run_both(&b->layer));
+    most[0] = (double)clv_grid_traffic(b->layer.grid).bytes_received;
     for (int i = 0; i < PLANS; i++) {
-        most[1] += (double)clv_plan_bytes(b->plans[i]);
-        most[2] += (double)clv_plan_memory(b->plans[i]);
+        most[1] += (double)clv_plan_bytes(b->layer.plans[i]);
+        most[2] += (double)clv_plan_memory(b->layer.plans[i]);
     }
-    TRY(clv_grid_reduce(b->grid, CLV_MAX, 3, most));
+    TRY(clv_grid_reduce(b->layer.grid, CLV_MAX, 3, most));
     b->bytes = most[0], b->planned_bytes = most[1], b->workspace = most[2];
 done:
     return status;
@@ -260,16 +289,17 @@ static double flops_of(const linear_args *args)
 static json_t *question(const linear *b)
 {
     const linear_args *args = b->args;
-    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:{s:s,s:s,s:s},s:i,s:i,s:I,s:I,s:o}", "bench",
-                     "linear", "m", (json_int_t)args->size.m, "n", (json_int_t)args->size.n, "k",
-                     (json_int_t)args->size.k, "dtype", clv_dtype_name(args->dtype), "grid",
+    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:b,s:s,s:s,s:{s:s,s:s,s:s},s:i,s:i,s:I,s:I,s:o}",
+                     "bench", "linear", "m", (json_int_t)args->size.m, "n",
+                     (json_int_t)args->size.n, "k", (json_int_t)args->size.k, "dtype",
+                     clv_dtype_name(args->dtype), "reproducible", args->reproducible, "grid",
                      b->axes, "scheme", schemes[args->scheme].name, "layouts", "x", b->layouts[X],
-                     "w", b->layouts[W], "y", b->layouts[Y], "ranks", clv_grid_size(b->grid),
+                     "w", b->layouts[W], "y", b->layouts[Y], "ranks", clv_grid_size(b->layer.grid),
                      "threads", b->threads, "planned_bytes_per_rank", (json_int_t)b->planned_bytes,
                      "workspace_per_rank", (json_int_t)b->workspace, "predicted_seconds",
-                     output_number(clv_plan_seconds(b->plans[PLAN_FORWARD]) +
-                                   clv_plan_seconds(b->plans[PLAN_DX]) +
-                                   clv_plan_seconds(b->plans[PLAN_DW])));
+                     output_number(clv_plan_seconds(b->layer.plans[PLAN_FORWARD]) +
+                                   clv_plan_seconds(b->layer.plans[PLAN_DX]) +
+                                   clv_plan_seconds(b->layer.plans[PLAN_DW])));
 }
 
 static void show_question(const linear *b)
@@ -287,7 +317,7 @@ static clv_status show_plans(const linear *b, json_t *object)
 {
     static const char *const names[PLANS] = {"forward", "dx", "dw"};
     for (int i = 0; i < PLANS; i++) {
-        char key[32], *text = plan_text(b->plans[i]);
+        char key[32], *text = plan_text(b->layer.plans[i]);
         if (!text) return tool_fail(CLV_ENOMEM, "no memory for the text of a plan");
         snprintf(key, sizeof key, "plan_%s", names[i]);
         output_text("%s:\n%s", names[i], text);
@@ -299,15 +329,16 @@ static clv_status show_plans(const linear *b, json_t *object)
 
 static void show_table(const linear *b)
 {
-    static const double products[CONTENDERS] = {3, 3, 1, 2};
+    static const double products[CONTENDERS] = {3, 3, 1, 2, 3};
     char received[32], planned[32], workspace[32];
     const contender *c = b->contenders;
-    output_text("  %-10s %10s %10s %10s %10s %10s\n", "", "seconds", "least", "most", "GFLOP/s",
+    output_text("  %-12s %10s %10s %10s %10s %10s\n", "", "seconds", "least", "most", "GFLOP/s",
                 "of limit");
     double limit = 3 * flops_of(b->args) / c[LIMIT].seconds.median;
     for (int i = 0; i < CONTENDERS; i++) {
         double rate = products[i] * flops_of(b->args) / c[i].seconds.median;
-        output_text("  %-10s %10.4g %10.4g %10.4g %10.1f %10.3f\n", c[i].name, c[i].seconds.median,
+        if (!c[i].run) continue;
+        output_text("  %-12s %10.4g %10.4g %10.4g %10.1f %10.3f\n", c[i].name, c[i].seconds.median,
                     c[i].seconds.least, c[i].seconds.most, rate / 1e9, rate / limit);
     }
     output_text("\neach process at most: %s received (%s planned), %s of workspace\n",
@@ -330,31 +361,43 @@ static void add_result(const linear *b, json_t *object)
         json_pack("{s:o,s:I,s:I}", "fraction",
                   output_number(c[LIMIT].seconds.median / c[BOTH].seconds.median), "bytes_per_rank",
                   (json_int_t)b->bytes, "repeat", (json_int_t)b->args->repeat));
+    if (!c[REPRODUCIBLE].run) return;
+    json_seconds(object, "reproducible_", c[REPRODUCIBLE].seconds);
+    json_object_set_new(object, "reproducible_ratio",
+                        output_number(c[REPRODUCIBLE].seconds.median / c[BOTH].seconds.median));
 }
 
 /* ---- The command ---- */
+
+static void enter(linear *b)
+{
+    contender *c = b->contenders;
+    c[LIMIT] = (contender){.name = "limit", .run = run_limit, .context = b};
+    c[BOTH] = (contender){.name = "cleave", .run = run_both, .context = &b->layer};
+    c[FORWARD] = (contender){.name = "forward", .run = run_forward, .context = &b->layer};
+    c[BACKWARD] = (contender){.name = "backward", .run = run_backward, .context = &b->layer};
+    c[REPRODUCIBLE] = (contender){.name = "reproducible",
+                                  .run = b->reproducible.grid ? run_both : NULL,
+                                  .context = &b->reproducible};
+}
 
 static clv_status work(void *asked)
 {
     clv_status status;
     linear_args *args = asked;
     linear b = {.args = args};
-    contender *c = b.contenders;
     json_t *object = NULL;
     TRY(bench_read_plan(args->memory, args->measure, &args->options));
     TRY(open_linear(&b));
     TRY(count_bytes(&b));
-    c[LIMIT] = (contender){.name = "limit", .run = run_limit, .context = &b};
-    c[BOTH] = (contender){.name = "cleave", .run = run_both, .context = &b};
-    c[FORWARD] = (contender){.name = "forward", .run = run_forward, .context = &b};
-    c[BACKWARD] = (contender){.name = "backward", .run = run_backward, .context = &b};
+    enter(&b);
     show_question(&b);
-    if (!b.args->plan) {
-        TRY(contenders_measure(b.grid, CONTENDERS, c, b.args->repeat, least_turn));
+    if (!args->plan) {
+        TRY(contenders_measure(b.layer.grid, CONTENDERS, b.contenders, args->repeat, least_turn));
         show_table(&b);
     }
     object = question(&b);
-    if (!b.args->plan) add_result(&b, object);
+    if (!args->plan) add_result(&b, object);
     TRY(show_plans(&b, object));
     output_json("O", object);
 done:
@@ -393,6 +436,8 @@ int bench_linear(int argc, char **argv)
                  "\"rows|cols\": X elsewhere than the scheme says"),
         opt_text("layout-w", "LAYOUT", &args.layouts[W], NULL, "the same for W"),
         opt_text("layout-y", "LAYOUT", &args.layouts[Y], NULL, "the same for Y"),
+        opt_flag("reproducible", &args.reproducible,
+                 "also the layer whose bits no grid changes, and its price"),
         BENCH_PLAN(&args.memory, &args.measure, &args.plan),
         BENCH_REPEAT(&args.repeat),
         BENCH_THREADS(&args.threads),
