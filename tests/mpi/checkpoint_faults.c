@@ -190,7 +190,7 @@ static void content_counts(void)
         const void *bytes;
         size_t size;
         const char *says;
-    } needles[] = {{&bits, 8, "weight, elements 0 to 3000"},
+    } needles[] = {{&bits, 8, "weight, elements 0 to 2999"},
                    {"small", 5, "JSON"},
                    {"weight", 6, "structure"}, /* found before HDF5 reads it */
                    {"bias", 4, "structure"}};
