@@ -89,7 +89,7 @@ static void refuses(void)
     const char *const missing[] = {paths[0], nothing}, *const folder[] = {scratch};
     CHECK_STATUS(clv_tokens_open(world, 2, missing, &tokens), CLV_ENOTFOUND);
     CHECK(!tokens && strstr(clv_last_error(), nothing));
-    CHECK_STATUS(clv_tokens_open(world, 1, folder, &tokens), CLV_EIO);
+    CHECK_STATUS(clv_tokens_open(world, 1, folder, &tokens), CLV_EFORMAT);
     CHECK(!tokens && strstr(clv_last_error(), "directory"));
     CHECK_STATUS(clv_tokens_open(world, 1, list + 2, &tokens), CLV_ESHAPE); /* the empty one */
     CHECK(!tokens && strstr(clv_last_error(), paths[2]));
