@@ -54,8 +54,6 @@ clv_status clvi_check_extent(const char *layer, const char *what, int64_t found,
 /* CLV_EDTYPE unless spec is f32 or f64, CLV_ELAYOUT if it holds a pending sum. */
 clv_status clvi_check_values(const char *layer, const char *what, clv_spec spec);
 
-/* A matrix to plan with: it has a spec, but no elements to read or write. Collective. */
-clv_status clvi_shape_create(clv_grid *grid, clv_spec spec, clv_matrix **shape);
 /* clv_plan_move between two specs. Collective. */
 clv_status clvi_plan_move_specs(clv_grid *grid, clv_spec src, clv_spec dst, clv_plan **plan);
 

@@ -41,17 +41,12 @@ clv_status clvi_check_values(const char *layer, const char *what, clv_spec spec)
     return CLV_OK;
 }
 
-clv_status clvi_shape_create(clv_grid *grid, clv_spec spec, clv_matrix **shape)
-{
-    return clv_matrix_shape(grid, spec, shape);
-}
-
 clv_status clvi_plan_move_specs(clv_grid *grid, clv_spec src, clv_spec dst, clv_plan **plan)
 {
     clv_matrix *from = NULL, *to = NULL;
     clv_status status;
-    CLVI_TRY(clvi_shape_create(grid, src, &from));
-    CLVI_TRY(clvi_shape_create(grid, dst, &to));
+    CLVI_TRY(clv_matrix_shape(grid, src, &from));
+    CLVI_TRY(clv_matrix_shape(grid, dst, &to));
     CLVI_TRY(clv_plan_move(from, to, NULL, plan));
 done:
     clv_matrix_destroy(&from);

@@ -79,8 +79,8 @@ static clv_status plan(linear *l)
     clv_matrix *X = NULL, *Y = NULL;
     clv_op op = l->w_transposed ? CLV_T : CLV_N;
     clv_status status;
-    CLVI_TRY(clvi_shape_create(l->base.grid, l->base.x, &X));
-    CLVI_TRY(clvi_shape_create(l->base.grid, l->base.y, &Y));
+    CLVI_TRY(clv_matrix_shape(l->base.grid, l->base.x, &X));
+    CLVI_TRY(clv_matrix_shape(l->base.grid, l->base.y, &Y));
     CLVI_TRY(clv_plan_linear(X, op, l->weight->value, Y, NULL, &l->forward, &l->backward_x,
                              &l->backward_w));
 done:
