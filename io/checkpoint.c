@@ -85,11 +85,11 @@ done:
     return status;
 }
 
+/* What one look has opened. */
 static void forget(clv_checkpoint *c)
 {
-    clvi_file_close(&c->file);
+    clvi_file_close(&c->file); /* and is not open now */
     clvi_free(c->table);
-    c->file.fd = -1;
     c->table = NULL;
 }
 
@@ -124,9 +124,8 @@ done:
 void clv_checkpoint_close(clv_checkpoint **checkpoint)
 {
     if (!checkpoint || !*checkpoint) return;
-    clvi_file_close(&(*checkpoint)->file);
+    forget(*checkpoint);
     clvi_free((*checkpoint)->path);
-    clvi_free((*checkpoint)->table);
     clvi_free(*checkpoint);
     *checkpoint = NULL;
 }

@@ -170,12 +170,16 @@ uint64_t clvi_hasher_end(const clvi_hasher *hasher);
 
 enum { CLVI_STAGE = 4 << 20 }; /* bytes of the buffer `stage` below */
 
-/* Whether a block lies within m x n. */
-static inline bool clvi_block_inside(clv_block block, int64_t m, int64_t n)
+/* Whether a block's place is within m x n, whatever its memory is. */
+static inline bool clvi_block_placed(clv_block block, int64_t m, int64_t n)
 {
     return block.row0 >= 0 && block.col0 >= 0 && block.m >= 0 && block.n >= 0 && block.row0 <= m &&
-           block.m <= m - block.row0 && block.col0 <= n && block.n <= n - block.col0 &&
-           (block.m <= 1 || block.ld >= block.n);
+           block.m <= m - block.row0 && block.col0 <= n && block.n <= n - block.col0;
+}
+/* And its rows do not overlap. */
+static inline bool clvi_block_inside(clv_block block, int64_t m, int64_t n)
+{
+    return clvi_block_placed(block, m, n) && (block.m <= 1 || block.ld >= block.n);
 }
 
 /* Into a block of any floating type, or of the same type. */

@@ -192,9 +192,7 @@ static clv_status check_read(const clv_checkpoint *c, int i, clv_dtype dtype, co
                clv_dtype_name(entry->dtype),
                clv_dtype_size(dtype) ? clv_dtype_name(dtype) : "none");
     CLVI_CHECK(
-        b->row0 >= 0 && b->m >= 0 && b->row0 <= entry->m && b->m <= entry->m - b->row0 &&
-            b->col0 >= 0 && b->n >= 0 && b->col0 <= entry->n && b->n <= entry->n - b->col0,
-        CLV_EARG,
+        clvi_block_placed(*b, entry->m, entry->n), CLV_EARG,
         "%s: data set %s: expected a block within %lld x %lld, found %lld x %lld at %lld, %lld",
         c->path, name, (long long)entry->m, (long long)entry->n, (long long)b->m, (long long)b->n,
         (long long)b->row0, (long long)b->col0);

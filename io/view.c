@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW = 8 << 20 }; /* bytes mapped at a time, and the last piece */
+enum { WINDOW = 8 << 20 }; /* bytes from one mapping to the next; each has a tile more */
 
 /* ---- Pages that go away ---------------------------------------------------------------- */
 
