@@ -9,10 +9,11 @@
 
 /* True if the processor has AVX-512 (F, DQ, BW, VL) and its 512-bit fused multiply-adds are really
  * faster than 256-bit ones; *reason says so. Otherwise false, and *reason is left as it is unless
- * AVX-512 was found and turned down. Takes about a millisecond. */
+ * AVX-512 was found and turned down. reason may be NULL. The first call takes half a millisecond;
+ * the answer stays. */
 bool clvi_kernel_prefers_512(const char **reason);
 
-/* The rule alone, for tests: best seconds of the same number of operations at each width. */
+/* The rule for one pair: seconds of the same number of operations at each width. */
 bool clvi_kernel_wider_wins(double seconds_256, double seconds_512);
 
 #endif

@@ -177,9 +177,8 @@ static const clvi_skinny_streams of_512[TYPES] = {OF_WIDTH(512)};
 
 static void choose(void)
 {
-    const char *reason;
     __builtin_cpu_init();
-    if (clvi_kernel_prefers_512(&reason))
+    if (clvi_kernel_prefers_512(NULL))
         chosen = of_512;
     else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         chosen = of_256;

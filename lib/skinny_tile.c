@@ -131,9 +131,8 @@ static clvi_skinny_panel *panels[2] = {panel_f32, panel_f64};
 #ifdef HAS_TILES
 static void choose(void)
 {
-    const char *reason;
     __builtin_cpu_init();
-    if (clvi_kernel_prefers_512(&reason)) {
+    if (clvi_kernel_prefers_512(NULL)) {
         panels[0] = panel_f32_512;
         panels[1] = panel_f64_512;
     } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
