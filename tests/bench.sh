@@ -249,11 +249,12 @@ check "skinny: table" grep -Eq '^  blis +[0-9.]+' out
 # Saving and loading, by rows and by columns, and nothing stays behind.
 for shards in rows cols; do
     check "checkpoint $shards" bench 3 checkpoint --bytes 3M --shards $shards --dir . --repeat 3 --json
-    keys "checkpoint $shards" grid shards dir bytes ranks save_fraction load_fraction disk_fraction \
-        stall_copies repeat
-    for who in disk_ write_ save_ read_ load_ copy_ stall_; do ordered "checkpoint $shards" $who; done
+    keys "checkpoint $shards" grid shards dir bytes ranks save_fraction load_fraction piece_fraction \
+        disk_fraction stall_copies repeat
+    for who in disk_ write_ save_ read_ same_ load_ copy_ stall_; do ordered "checkpoint $shards" $who; done
     quotient "checkpoint $shards" save_fraction write_seconds save_seconds
-    quotient "checkpoint $shards" load_fraction read_seconds load_seconds
+    quotient "checkpoint $shards" load_fraction same_seconds load_seconds
+    quotient "checkpoint $shards" piece_fraction read_seconds load_seconds
     check "checkpoint $shards: nothing stays" [ -z "$(find . -name 'cleave-bench-*')" ]
 done
 check "checkpoint: table" bench 1 checkpoint --bytes 64K --dir . --repeat 1
