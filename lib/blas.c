@@ -102,18 +102,15 @@ int clvi_threads(void)
     return threads_of(&rntm);
 }
 
-/* BLIS keeps extents of blocks and panels, packing kernels and the multiplying one for each dtype
- * in its context. Hints are where a kernel may prefetch from next; ours names nothing. */
+/* BLIS keeps extents of blocks and panels and the multiplying kernel for each dtype in its context.
+ * Hints are where a kernel may prefetch from next; ours names nothing. */
 static clvi_micro micros[2];
 static auxinfo_t hints;
 
-static clvi_micro_side micro_side(num_t dt, bszid_t width, pack_t schema, cntx_t *context)
+static clvi_micro_side micro_side(num_t dt, bszid_t width, cntx_t *context)
 {
-    clvi_micro_side side = {.width = bli_cntx_get_blksz_def_dt(dt, width, context),
-                            .ld = bli_cntx_get_blksz_max_dt(dt, width, context),
-                            .schema = (int)schema};
-    side.pack = (clvi_micro_pack *)bli_cntx_get_packm_ker_dt(dt, (l1mkr_t)side.width, context);
-    return side;
+    return (clvi_micro_side){.width = bli_cntx_get_blksz_def_dt(dt, width, context),
+                             .ld = bli_cntx_get_blksz_max_dt(dt, width, context)};
 }
 
 static void read_context(void)
@@ -124,8 +121,8 @@ static void read_context(void)
         num_t dt = i == 0 ? BLIS_FLOAT : BLIS_DOUBLE;
         micros[i] =
             (clvi_micro){.dtype = i == 0 ? CLV_F32 : CLV_F64,
-                         .left = micro_side(dt, BLIS_MR, BLIS_PACKED_ROW_PANELS, context),
-                         .right = micro_side(dt, BLIS_NR, BLIS_PACKED_COL_PANELS, context),
+                         .left = micro_side(dt, BLIS_MR, context),
+                         .right = micro_side(dt, BLIS_NR, context),
                          .kc = bli_cntx_get_blksz_def_dt(dt, BLIS_KC, context),
                          .mc = bli_cntx_get_blksz_def_dt(dt, BLIS_MC, context),
                          .nc = bli_cntx_get_blksz_def_dt(dt, BLIS_NC, context),

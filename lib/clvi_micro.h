@@ -18,17 +18,10 @@ typedef void clvi_micro_multiply(int64_t m, int64_t n, int64_t k, const void *al
                                  const void *b, const void *beta, void *C, int64_t rs, int64_t cs,
                                  void *hints, void *context);
 
-/* A whole micro-panel: panel[l * ld + i] := a[i * inc + l * lda] for all i of its width, l < n. */
-typedef void clvi_micro_pack(int conjugate, int schema, int64_t width, int64_t n, int64_t n_max,
-                             const void *one, const void *a, int64_t inc, int64_t lda, void *panel,
-                             int64_t ld, void *context);
-
 /* One side of the micro-kernel. */
 typedef struct {
-    int64_t width;         /* vectors in a panel                                  */
-    int64_t ld;            /* elements from one k to the next in a packed panel   */
-    clvi_micro_pack *pack; /* or NULL                                             */
-    int schema;
+    int64_t width; /* vectors in a panel                                */
+    int64_t ld;    /* elements from one k to the next in a packed panel */
 } clvi_micro_side;
 
 typedef struct {

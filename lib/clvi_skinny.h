@@ -45,8 +45,4 @@ void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, bool orde
                         int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
                         int64_t ldb, void *c, int64_t ldc);
 
-/* y[l*ldy + j] := x[j*ldx + l] for l < m, j < n; x is of type stored, y of dtype. */
-void clvi_skinny_transpose(clv_dtype dtype, clv_dtype stored, int64_t m, int64_t n, const void *x,
-                           int64_t ldx, void *y, int64_t ldy);
-
 #endif

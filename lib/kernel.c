@@ -9,8 +9,8 @@
  * Vectors of another width add in another order, so that runs would not repeat themselves if noise
  * could turn the answer. What disturbs a processor (another clock, another process, the other
  * thread of its core) lasts longer than a short pair of both widths, and slows both alike: most
- * pairs tell the truth (measured: 19 of 20 at least, loaded or not). The best times of each width do
- * not, for they come from different clocks.
+ * pairs tell the truth (measured: 19 of 20 at least, loaded or not). The best times of each width
+ * do not, for they come from different clocks.
  */
 #include "clvi_kernel.h"
 

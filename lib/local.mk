@@ -7,10 +7,12 @@ libcleave_internal_la_SOURCES += \
 	lib/clvi_lanes.h \
 	lib/clvi_lib.h \
 	lib/clvi_micro.h \
+	lib/clvi_panel.h \
 	lib/clvi_skinny.h \
 	lib/clvi_twice.h \
 	lib/clvi_vector.h \
 	lib/norm.inc \
+	lib/panel.inc \
 	lib/pointwise.inc \
 	lib/rotary.inc \
 	lib/skinny.inc \
@@ -27,6 +29,7 @@ libcleave_internal_la_SOURCES += \
 	lib/memory.c \
 	lib/norm.c \
 	lib/pack.c \
+	lib/panel.c \
 	lib/permutation.c \
 	lib/pointwise.c \
 	lib/random.c \

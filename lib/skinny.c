@@ -11,6 +11,7 @@
  * columns, it is summed in vectors along k without transposing; stored by rows, threads share k, so
  * that each reads whole rows.
  */
+#include "clvi_panel.h"
 #include "clvi_skinny.h"
 #include <omp.h>
 #include <string.h>
@@ -88,8 +89,8 @@ static void gather(worker *w, range k)
         const char *from = element(&p->A, tile, i.begin, l.begin);
         size_t step = (size_t)tile->ld * clv_dtype_size(p->A.dtype);
         if (p->A.trans)
-            clvi_skinny_transpose(p->dtype, p->A.dtype, i.end - i.begin, l.end - l.begin, from,
-                                  tile->ld, to, w->lda);
+            clvi_panel_transpose(p->A.dtype, i.end - i.begin, l.end - l.begin, from, tile->ld, to,
+                                 w->lda);
         else
             for (int64_t r = 0; r < i.end - i.begin; r++)
                 clvi_convert(l.end - l.begin, p->A.dtype, from + (size_t)r * step, p->dtype,
@@ -221,7 +222,7 @@ static void finish_transposed(const worker *w, range block, range columns, const
         int64_t count = columns.end - j < ROWS ? columns.end - j : ROWS;
         const char *sum = sums + (size_t)(j - block.begin) * w->size;
         char *c = (char *)p->C + (size_t)(j * p->ldc) * w->size;
-        clvi_skinny_transpose(p->dtype, p->dtype, count, p->m, sum, w->ld, rows, p->m);
+        clvi_panel_transpose(p->dtype, count, p->m, sum, w->ld, rows, p->m);
         clvi_axpby_rows(p->dtype, count, p->m, p->alpha, rows, p->m, p->beta, c, p->ldc);
     }
 }

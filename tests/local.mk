@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/memory \
 	tests/unit/names \
 	tests/unit/norm \
+	tests/unit/panel \
 	tests/unit/permutation \
 	tests/unit/pointwise \
 	tests/unit/random \

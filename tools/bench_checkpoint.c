@@ -340,14 +340,15 @@ static void show(const checkpoint *b)
     double save = s[WRITE].median / s[SAVE].median, load = s[SAME].median / s[LOAD].median;
     double piece = s[READ].median / s[LOAD].median;
     double disk = s[DISK].median / s[SAVE].median, stall = s[STALL].median / s[COPY].median;
-    output_text("\nof plain writing %.3g, of the disk %.3g, of plain reading of the same bytes %.3g, "
-                "in one piece %.3g; a save in the background holds up for %.3g copies\n",
-                save, disk, load, piece, stall);
+    output_text(
+        "\nof plain writing %.3g, of the disk %.3g, of plain reading of the same bytes %.3g, "
+        "in one piece %.3g; a save in the background holds up for %.3g copies\n",
+        save, disk, load, piece, stall);
     json_object_update_new(object,
-                           json_pack("{s:o,s:o,s:o,s:o,s:o}", "save_fraction",
-                                     output_number(save), "load_fraction", output_number(load),
-                                     "piece_fraction", output_number(piece), "disk_fraction",
-                                     output_number(disk), "stall_copies", output_number(stall)));
+                           json_pack("{s:o,s:o,s:o,s:o,s:o}", "save_fraction", output_number(save),
+                                     "load_fraction", output_number(load), "piece_fraction",
+                                     output_number(piece), "disk_fraction", output_number(disk),
+                                     "stall_copies", output_number(stall)));
     output_json("o", object);
 }
 
