@@ -45,7 +45,8 @@ void clvi_free(void *memory);
 /* The same for the life of the process: clvi_alloc_live does not count it. */
 void *clvi_alloc_once(size_t bytes);
 
-/* Bytes of the last cache that cores share, as the system says; 32 MiB where it does not. */
+/* Bytes of the last cache that these cores have, as the system says, within reason; 32 MiB where it
+ * does not say. */
 size_t clvi_cache_bytes(void);
 
 /* For tests: the nth allocation from now fails (1 = the next), once; 0 turns it
