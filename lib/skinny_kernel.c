@@ -13,8 +13,11 @@ enum {
     PANEL = CLVI_SKINNY_PANEL,
     DEPTH = CLVI_SKINNY_DEPTH,
     SHALLOW = CLVI_SKINNY_SHALLOW,
-    DEEP = 32,  /* rows of a panel                                */
-    AHEAD = 384 /* bytes of a stream of rows that are on their way */
+    DEEP = 32, /* rows of a panel */
+    /* Bytes of a stream of rows that are on their way. */
+    AHEAD_f32 = 384,
+    AHEAD_f64 = 384,
+    AHEAD_bf16 = 1536
 };
 
 /* ---- The loops for each type ----------------------------------------------- */

@@ -18,7 +18,7 @@ enum {
     FEW = 2,     /* rows of A whose sums with MOST_COLUMNS do                  */
     MOST_COLUMNS = 4,
     NEAR = 512, /* elements of such a stream before the next rows of A         */
-    AHEAD = 6   /* lines                                                       */
+    AHEAD = 12  /* lines                                                       */
 };
 
 #define PASTE_(x, y) x##y
