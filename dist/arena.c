@@ -19,13 +19,16 @@
 enum {
     LINE = 64,             /* granularity, and the least alignment     */
     HUGE_PAGE = 2 << 20,   /* what large blocks are aligned to         */
-    HUGE_FROM = 4 << 20,   /* blocks of so many bytes ask for them     */
+    HUGE_FROM = 4 << 20,   /* blocks of so many bytes have some        */
     RETURN_FROM = 1 << 20, /* and of so many go back when they are freed */
     FIRST_ROOM = 16
 };
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
 bool clvi_arena_open(clvi_node *node)
@@ -57,12 +60,23 @@ static void discard(clvi_node *node, size_t begin, size_t bytes)
     if (end > first) madvise(node->base + first, end - first, MADV_REMOVE);
 }
 
+/* Huge pages for the whole ones of a part, if they can be had. Most systems make none for shared
+ * memory by themselves (shmem_enabled), but all collapse pages into one on request: the first of
+ * each is enough. Walking page tables costs up to a fifth where memory is the limit. */
+static void enlarge(clvi_node *node, size_t begin, size_t bytes)
+{
+    char *first = node->base + begin, *end = first + (bytes & ~(size_t)(HUGE_PAGE - 1));
+    madvise(first, (size_t)(end - first), MADV_HUGEPAGE);
+    for (char *at = first; at < end; at += HUGE_PAGE)
+        if (madvise(at, page(), MADV_POPULATE_WRITE) != 0) return;
+    madvise(first, (size_t)(end - first), MADV_COLLAPSE);
+}
+
 /* Every page of a part of the segment is there; false if there are none left. */
 static bool commit(clvi_node *node, size_t begin, size_t bytes)
 {
     size_t first = begin & ~(page() - 1), length = round_up(begin + bytes, page()) - first;
-    if (bytes >= HUGE_FROM)
-        madvise(node->base + begin, bytes & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE);
+    if (bytes >= HUGE_FROM) enlarge(node, begin, bytes);
     if (madvise(node->base + first, length, MADV_POPULATE_WRITE) == 0) return true;
     if (errno == EINVAL && posix_fallocate(node->fd, (off_t)first, (off_t)length) == 0) return true;
     discard(node, begin, bytes);
