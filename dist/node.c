@@ -5,7 +5,7 @@
  * A segment is an anonymous file (memfd_create), far larger than will be used and sparse: pages
  * exist once they are allocated. Neighbours open it through /proc while the grid is made. Nothing
  * has a name, so nothing is left behind however the processes end, the size of /dev/shm is no
- * limit, and huge pages follow the system's shmem_enabled (a file in /dev/shm follows its mount).
+ * limit, and no mount has a say in huge pages (arena.c).
  *
  * MPI_Win_allocate_shared is not used: it is collective for each allocation, its blocking calls
  * spin, and writing past the end of a full /dev/shm is a SIGBUS instead of an error.
