@@ -60,9 +60,10 @@ static void discard(clvi_node *node, size_t begin, size_t bytes)
     if (end > first) madvise(node->base + first, end - first, MADV_REMOVE);
 }
 
-/* Huge pages for the whole ones of a part, if they can be had. Most systems make none for shared
- * memory by themselves (shmem_enabled), but all collapse pages into one on request: the first of
- * each is enough. Walking page tables costs up to a fifth where memory is the limit. */
+/* Huge pages for a part that begins at one, if they can be had: walking the tables of small ones
+ * costs up to a fifth where memory is the limit. Most systems make none for shared memory by
+ * themselves (shmem_enabled), but collapse small ones on request, of which one of each is enough,
+ * unless that is denied or no memory is in one piece. */
 static void enlarge(clvi_node *node, size_t begin, size_t bytes)
 {
     char *first = node->base + begin, *end = first + (bytes & ~(size_t)(HUGE_PAGE - 1));
@@ -168,8 +169,8 @@ void *clvi_shared_alloc(clv_grid *grid, size_t bytes)
     if (!node || !node->base) return clvi_alloc(bytes);
     if (bytes > node->bytes) return NULL;
     if (!clvi_alloc_count()) return NULL;
-    size_t begin =
-        find_place(node, round_up(bytes ? bytes : 1, LINE), bytes >= HUGE_FROM ? HUGE_PAGE : LINE);
+    size_t room = round_up(bytes ? bytes : 1, LINE);
+    size_t begin = find_place(node, room, room >= HUGE_FROM ? HUGE_PAGE : LINE);
     if (begin == 0) {
         clvi_free_count();
         return NULL;

@@ -237,7 +237,7 @@ uint64_t clvi_product_held(const clvi_product *product)
 clv_status clvi_product_create(const clvi_problem *problem, const clvi_candidate *candidate,
                                clvi_product **out)
 {
-    clv_status status = clvi_gemm_reserve();
+    clv_status status = clvi_gemm_reserve(clv_grid_leaves(problem->grid) > 0);
     *out = NULL;
     if (status == CLV_OK) status = open_product(problem, candidate, out);
     if (status == CLV_OK) status = equip(*out);

@@ -157,7 +157,7 @@ static clv_status prepare_group(attention *l, const char *name, double rotary_ba
     if (!group->work || (table && !l->rotary))
         return clvi_fail(CLV_ENOMEM, "%s: %zu bytes", name, work + table);
     if (table) clvi_rotary_table(group->dtype, group->T, group->d, rotary_base, l->rotary);
-    return clvi_gemm_reserve();
+    return clvi_gemm_reserve(false);
 }
 
 clv_status clv_attention_create(clv_params *params, const char *name,

@@ -45,8 +45,8 @@ void clvi_free(void *memory);
 /* The same for the life of the process: clvi_alloc_live does not count it. */
 void *clvi_alloc_once(size_t bytes);
 
-/* Bytes of the last cache that these cores have, as the system says, within reason; 32 MiB where it
- * does not say. */
+/* Bytes of the last cache that this machine's cores share, as the system says, within reason; 32
+ * MiB where it does not say. */
 size_t clvi_cache_bytes(void);
 
 /* For tests: the nth allocation from now fails (1 = the next), once; 0 turns it
@@ -145,9 +145,9 @@ void clvi_gemm_tiles(const clvi_product_args *args);
 enum { CLVI_CHUNK = 256 };
 
 /* Allocates what clvi_gemm_tiles packs into, once for the process; later calls are free.
- * clvi_gemm_memory: bytes of it. */
-clv_status clvi_gemm_reserve(void);
-size_t clvi_gemm_memory(void);
+ * leaves: of products with leaves too. clvi_gemm_memory: bytes of it. */
+clv_status clvi_gemm_reserve(bool leaves);
+size_t clvi_gemm_memory(bool leaves);
 
 /* ---- skinny.c: products with m or n <= CLVI_SKINNY, at the speed of memory -- */
 

@@ -59,4 +59,11 @@ CLVI_INLINE double root_f64(double x)
     (assert((dtype) == CLV_F32 || (dtype) == CLV_F64), \
      (dtype) == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__))
 
+/* The same, or f_bf16(...), as what is stored says. */
+#define CLVI_DISPATCH_STORED(stored, f, ...)                                     \
+    (assert((stored) == CLV_F32 || (stored) == CLV_F64 || (stored) == CLV_BF16), \
+     (stored) == CLV_BF16  ? f##_bf16(__VA_ARGS__)                               \
+     : (stored) == CLV_F32 ? f##_f32(__VA_ARGS__)                                \
+                           : f##_f64(__VA_ARGS__))
+
 #endif

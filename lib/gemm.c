@@ -22,18 +22,25 @@
 #include <time.h>
 
 /* Bytes of buffers that all threads share. Right panels of 8 MiB are 8192 columns of k = 256: all
- * of most products. Slots are for two thousand rows and columns or more, so that little is packed
- * twice (with a quarter of them sums in leaves took 2 % longer); what is not used is never touched.
- */
-enum { RIGHT = 8 << 20, SLOTS = 64 << 20, SQUARE = 2048, MOST_THREADS = 256 };
+ * of most products. Slots are for a thousand rows and columns or two of the sums of many leaves, so
+ * that little is packed twice (with a quarter of them it took 2 % longer); one leaf needs few. */
+enum {
+    RIGHT = 8 << 20,
+    FEW_SLOTS = 4 << 20,
+    SLOTS = 64 << 20,
+    A_THREAD = 1 << 20, /* at least, of each */
+    SQUARE = 2048,
+    MOST_THREADS = 256
+};
 
-/* What a product packs into. */
+/* What a product packs into, and the sums that wait. */
 static struct {
     int threads; /* that there is room for; 0: nothing is allocated yet */
     struct {
         char *data;
         size_t bytes; /* of one thread, or of all */
     } left, scratch, right, slots;
+    bool many; /* slots are for many leaves */
 } buffers;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one product at a time has the buffers */
 
@@ -93,41 +100,72 @@ static void size_buffers(int threads)
         grow(&buffers.left.bytes,
              panel_bytes(k, &k->left, most(most_depth, k->mc * k->kc / width)));
         grow(&buffers.scratch.bytes, clvi_tile_bytes(k) * (size_t)(rows / width) * CLVI_SLOTS);
-        grow(&buffers.right.bytes, most(RIGHT, (1 << 20) * (int64_t)threads));
-        grow(&buffers.slots.bytes, most(SLOTS, (1 << 20) * (int64_t)threads));
     }
+    grow(&buffers.right.bytes, most(RIGHT, (int64_t)A_THREAD * threads));
+    grow(&buffers.slots.bytes, most(FEW_SLOTS, (int64_t)A_THREAD * threads));
 }
 
-clv_status clvi_gemm_reserve(void)
+static clv_status allocate(size_t bytes, char **data)
+{
+    *data = clvi_alloc_once(bytes);
+    if (*data) return CLV_OK;
+    return clvi_fail(CLV_ENOMEM, "no memory for the buffers of local products: %zu bytes", bytes);
+}
+
+static int most_threads(void)
+{
+    return (int)least(clvi_cores(), MOST_THREADS);
+}
+
+/* All but slots for many leaves, in one block, so that there is all of it or nothing. */
+static size_t common_bytes(int threads)
+{
+    size_t few = pages((size_t)most(FEW_SLOTS, (int64_t)A_THREAD * threads));
+    return (buffers.left.bytes + buffers.scratch.bytes) * (size_t)threads + buffers.right.bytes +
+           few;
+}
+
+static size_t many_bytes(int threads)
+{
+    return (size_t)most(SLOTS, (int64_t)A_THREAD * threads);
+}
+
+static clv_status allocate_common(int threads)
+{
+    char *all;
+    size_buffers(threads);
+    clv_status status = allocate(common_bytes(threads), &all);
+    if (status != CLV_OK) return status;
+    buffers.left.data = all;
+    buffers.scratch.data = buffers.left.data + buffers.left.bytes * (size_t)threads;
+    buffers.right.data = buffers.scratch.data + buffers.scratch.bytes * (size_t)threads;
+    buffers.slots.data = buffers.right.data + buffers.right.bytes;
+    buffers.threads = threads;
+    return CLV_OK;
+}
+
+clv_status clvi_gemm_reserve(bool leaves)
 {
     clv_status status = CLV_OK;
     pthread_mutex_lock(&lock);
-    if (!buffers.threads) {
-        int threads = (int)least(clvi_cores(), MOST_THREADS);
-        size_buffers(threads);
-        /* One block, so that there is all of it or nothing. */
-        size_t left = buffers.left.bytes * (size_t)threads;
-        size_t scratch = buffers.scratch.bytes * (size_t)threads;
-        char *all = clvi_alloc_once(left + scratch + buffers.right.bytes + buffers.slots.bytes);
-        CLVI_CHECK(all, CLV_ENOMEM, "no memory for the buffers of local products: %zu bytes",
-                   left + scratch + buffers.right.bytes + buffers.slots.bytes);
-        buffers.left.data = all;
-        buffers.scratch.data = all + left;
-        buffers.right.data = all + left + scratch;
-        buffers.slots.data = buffers.right.data + buffers.right.bytes;
-        buffers.threads = threads;
+    if (!buffers.threads) CLVI_TRY(allocate_common(most_threads()));
+    if (leaves && !buffers.many) {
+        char *many;
+        CLVI_TRY(allocate(many_bytes(buffers.threads), &many));
+        buffers.slots.data = many;
+        buffers.slots.bytes = many_bytes(buffers.threads);
+        buffers.many = true;
     }
 done:
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-size_t clvi_gemm_memory(void)
+size_t clvi_gemm_memory(bool leaves)
 {
-    size_t threads = (size_t)least(clvi_cores(), MOST_THREADS);
-    if (!buffers.threads) size_buffers((int)threads);
-    return (buffers.left.bytes + buffers.scratch.bytes) * threads + buffers.right.bytes +
-           buffers.slots.bytes;
+    int threads = most_threads();
+    if (!buffers.threads) size_buffers(threads);
+    return common_bytes(threads) + (leaves ? many_bytes(threads) : 0);
 }
 
 /* ---- threads that meet --------------------------------------------------- */
@@ -411,6 +449,8 @@ static void without_buffers(const clvi_product_args *a)
 void clvi_gemm_tiles(const clvi_product_args *a)
 {
     assert(a->dtype == CLV_F32 || a->dtype == CLV_F64);
+    assert(a->A.dtype == a->dtype || (a->A.dtype == CLV_BF16 && a->dtype == CLV_F32));
+    assert(a->B.dtype == a->dtype || (a->B.dtype == CLV_BF16 && a->dtype == CLV_F32));
     if (a->m <= 0 || a->n <= 0) return;
     if (a->alpha == 0 || (a->k <= 0 && a->nleaves == 0)) {
         scale(a);
@@ -420,7 +460,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
         clvi_gemm_skinny(a);
         return;
     }
-    if (clvi_gemm_reserve() != CLV_OK) {
+    if (clvi_gemm_reserve(a->nleaves > 1) != CLV_OK) {
         without_buffers(a);
         return;
     }

@@ -69,6 +69,8 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
 
+/* The verdict, and what to say of it; of each process by itself, for what it is told of is its own
+ * processor. */
 static bool wider;
 static const char *why;
 

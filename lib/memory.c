@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     LINE = 64,           /* bytes of a cache line and of the widest vector */
@@ -74,20 +75,22 @@ int64_t clvi_alloc_live(void)
     return atomic_load(&live);
 }
 
-/* sysconf asks the processor, which tells a virtual machine of caches that are not there. The system
- * may tell it of all of the host's: more than A_CORE for each core here is taken to be others'
- * (measured on 2 cores of a cache of 480 MiB: results leave it from 16 MiB on). */
+/* sysconf asks the processor, which tells a virtual machine of caches that are not there. Even the
+ * system can tell it of its host's whole cache: what is more than A_CORE bytes for each core of
+ * this machine is taken to be others' (measured on 2 cores told of 480 MiB: results leave the cache
+ * from 16 MiB on). */
 size_t clvi_cache_bytes(void)
 {
     enum { A_CORE = 16 << 20 };
     static _Atomic size_t known;
-    size_t bytes = atomic_load(&known), kib, ours;
+    size_t bytes = atomic_load(&known), kib;
     if (bytes > 0) return bytes;
     bytes = (size_t)32 << 20;
-    ours = (size_t)clvi_cores() * A_CORE;
     FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "re");
     if (file && fscanf(file, "%zuK", &kib) == 1 && kib > 0) bytes = kib << 10;
     if (file) fclose(file);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t ours = (size_t)(cores > 0 ? cores : 1) * A_CORE;
     if (bytes > ours) bytes = ours;
     atomic_store(&known, bytes);
     return bytes;

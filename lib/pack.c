@@ -47,7 +47,8 @@ static bool cut(const clvi_vectors *x, const clvi_tile *tile, int64_t v0, int64_
     return true;
 }
 
-/* Into `count` panels, or some lanes of one: `width` vectors each, depth elements of the next. */
+/* Into `count` panels, or some lanes of one: `width` vectors each, panels lie `depth` rows apart.
+ */
 static void fill(const clvi_vectors *x, const piece *p, int64_t count, int64_t width, int64_t depth,
                  const char *a, char *panel)
 {

@@ -25,7 +25,7 @@ typedef uint32_t words __attribute__((vector_size(32), aligned(4), may_alias));
 
 enum {
     LINE = 64,      /* bytes of a line of the caches */
-    ROWS_AHEAD = 4, /* of those that are copied      */
+    ROWS_AHEAD = 4, /* of those that are copied (measured: 2, 4 and 8 are alike) */
     /* y[M, lanes] of a tile, at most N lanes. */
     M_f32 = 4,
     N_f32 = 8,
@@ -68,7 +68,10 @@ CLVI_INLINE void tile_f64(int lanes, const double *x, int64_t ldx, double *y, in
     for (int q = 0; q < 2; q++) memcpy(y + q * ldy, &out[q], (size_t)lanes * sizeof *y);
 }
 
-/* A word holds two bf16, the first in its lower half; as f32 they are its upper half. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the first bf16 of a word is its lower half");
+
+/* A word holds two bf16; as f32 they are its upper half. */
 CLVI_INLINE void tile_bf16(int lanes, const uint16_t *x, int64_t ldx, float *y, int64_t ldy)
 {
     eight out[4];
@@ -117,18 +120,14 @@ CLVI_INLINE float widened(uint16_t x)
 
 /* ---- By type ------------------------------------------------------------------------------ */
 
-#define BY_TYPE(f, ...)                           \
-    (stored == CLV_BF16 ? (f##_bf16(__VA_ARGS__)) \
-                        : (stored == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__)))
-
 void clvi_panel_transpose(clv_dtype stored, int64_t m, int64_t n, const void *x, int64_t ldx,
                           void *y, int64_t ldy)
 {
-    BY_TYPE(transpose, m, n, x, ldx, y, ldy);
+    CLVI_DISPATCH_STORED(stored, transpose, m, n, x, ldx, y, ldy);
 }
 
 void clvi_panel_copy(clv_dtype stored, int64_t count, int64_t m, int64_t width, const void *x,
                      int64_t ldx, void *y, int64_t ldy, int64_t next)
 {
-    BY_TYPE(copy, count, m, width, x, ldx, y, ldy, next);
+    CLVI_DISPATCH_STORED(stored, copy, count, m, width, x, ldx, y, ldy, next);
 }

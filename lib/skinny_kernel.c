@@ -14,7 +14,8 @@ enum {
     DEPTH = CLVI_SKINNY_DEPTH,
     SHALLOW = CLVI_SKINNY_SHALLOW,
     DEEP = 32, /* rows of a panel */
-    /* Bytes of a stream of rows that are on their way. */
+    /* Bytes of a stream of rows that are on their way; of bf16 those before them are used up in
+     * half the time (measured: 512 bytes are too few on servers). */
     AHEAD_f32 = 384,
     AHEAD_f64 = 384,
     AHEAD_bf16 = 1536
@@ -56,10 +57,6 @@ enum {
 
 /* ---- By type ------------------------------------------------------------------ */
 
-#define BY_TYPE(f, ...)                           \
-    (stored == CLV_BF16 ? (f##_bf16(__VA_ARGS__)) \
-                        : (stored == CLV_F32 ? f##_f32(__VA_ARGS__) : f##_f64(__VA_ARGS__)))
-
 void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, bool ordered, int64_t m,
                         int64_t k, int64_t n, const void *a, int64_t lda, const void *B,
                         int64_t ldb, void *c, int64_t ldc)
@@ -67,7 +64,7 @@ void clvi_skinny_update(clv_dtype dtype, clv_dtype stored, bool trans, bool orde
     assert(stored == dtype || (stored == CLV_BF16 && dtype == CLV_F32));
     (void)dtype;
     if (trans)
-        BY_TYPE(columns, m, k, n, a, lda, B, ldb, c, ldc);
+        CLVI_DISPATCH_STORED(stored, columns, m, k, n, a, lda, B, ldb, c, ldc);
     else
-        BY_TYPE(rows, ordered, m, k, n, a, lda, B, ldb, c, ldc);
+        CLVI_DISPATCH_STORED(stored, rows, ordered, m, k, n, a, lda, B, ldb, c, ldc);
 }

@@ -36,6 +36,10 @@ typedef struct {
     spread seconds; /* of one execution                                      */
 } contender;
 
+/* `least` for products: of small ones enough that each contender finds its own matrices in the
+ * cache, not those of whoever came before. */
+static const double bench_product_turn = 20e-3;
+
 /* All of them in turns, `repeat` each, after turns that do not count; so what disturbs the machine
  * disturbs all alike. Collective over all. */
 clv_status contenders_measure(clv_grid *all, int count, contender list[], int64_t repeat,

@@ -3,9 +3,9 @@
  * bench_checkpoint.c: `cleave bench checkpoint`: saving and loading, against what a program would
  * do that needs no more than its own bytes back: every process pwrite and fsync, or pread, of as
  * many bytes, in one piece in a file of its own (faster than pieces of one file, where writers wait
- * for each other). Loading also meets pread of the same bytes of the same file: those of this
- * process's shards, rows of columns one by one. The disk itself is measured too: the same past the
- * page cache.
+ * for each other). Loading also meets pread of the same bytes of the same file, those of this
+ * process's shards: row by row where columns are cut. The disk itself is measured too: the same
+ * past the page cache.
  *
  * Three groups of contenders take turns among themselves: writing, reading (of files that were read
  * before: both from the page cache where they fit), and what a save in the background holds up
@@ -62,8 +62,8 @@ static clv_status move_bytes(const char *path, int fd, bool writing, char *memor
             writing ? pwrite(fd, memory + at, piece, place) : pread(fd, memory + at, piece, place);
         if (done < 0) return failed(path, writing ? "write" : "read", errno);
         if (done == 0)
-            return tool_fail(CLV_EIO, "%s: expected %zu bytes, found room for %zu", path, bytes,
-                             at);
+            return tool_fail(CLV_EIO, "%s: expected %zu bytes, found the end after %zu", path,
+                             bytes, at);
         at += (size_t)done;
     }
     return CLV_OK;
@@ -97,19 +97,19 @@ static clv_status run_read(checkpoint *b)
     return transfer(b, O_RDONLY, false);
 }
 
-/* The bytes of a matrix that are this process's, from the checkpoint, whose header is so small
- * that it is taken for nothing: whole rows in one piece. */
-static clv_status read_shard(checkpoint *b, int fd, int i)
+/* The bytes of a matrix that are this process's, to `to`, from the checkpoint, whose header is so
+ * small that it is taken for nothing: whole rows in one piece. */
+static clv_status read_shard(checkpoint *b, int fd, int i, char *to)
 {
     clv_status status = CLV_OK;
     clv_spec spec = clv_matrix_spec(b->named[i].matrix);
     clv_block mine = clv_matrix_block(b->named[i].matrix);
     bool whole = mine.n == spec.n;
-    int64_t rows = whole ? 1 : mine.m, run = (whole ? mine.m : 1) * mine.n;
-    for (int64_t r = 0; r < rows; r++) {
+    int64_t rows = whole ? 1 : mine.m;
+    size_t run = (size_t)((whole ? mine.m : 1) * mine.n) * sizeof(float);
+    for (int64_t r = 0; r < rows; r++, to += run) {
         int64_t element = (i * spec.m + mine.row0 + r) * spec.n + mine.col0;
-        TRY(move_bytes(b->file, fd, false, (char *)mine.data + r * run * 4, (size_t)run * 4,
-                       element * 4));
+        TRY(move_bytes(b->file, fd, false, to, run, element * (int64_t)sizeof(float)));
     }
 done:
     return status;
@@ -120,7 +120,12 @@ static clv_status run_same(checkpoint *b)
     clv_status status = CLV_OK;
     int fd = open(b->file, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return failed(b->file, "open", errno);
-    for (int i = 0; i < MATRICES && status == CLV_OK; i++) status = read_shard(b, fd, i);
+    char *to = b->memory;
+    for (int i = 0; i < MATRICES && status == CLV_OK; i++) {
+        clv_block mine = clv_matrix_block(b->named[i].matrix);
+        status = read_shard(b, fd, i, to);
+        to += (size_t)(mine.m * mine.n) * sizeof(float);
+    }
     close(fd);
     return status;
 }
@@ -262,7 +267,7 @@ done:
 
 static clv_status open_memory(checkpoint *b)
 {
-    bool had = posix_memalign((void **)&b->memory, PAGE, b->bytes + 1) == 0 &&
+    bool had = posix_memalign((void **)&b->memory, PAGE, b->bytes + PAGE) == 0 &&
                posix_memalign((void **)&b->copy, PAGE, b->bytes + PAGE) == 0;
     for (int i = 0; i < TIMES; i++) {
         b->turns[i] = calloc((size_t)b->args->repeat, sizeof(double));

@@ -16,10 +16,6 @@ enum { AGAINST_NOTHING, AGAINST_SCALAPACK };
 enum { LIMIT, CLEAVE, REPRODUCIBLE, INSTALLED, TUNED, CONTENDERS };
 enum { INSTALLED_BLOCK = 32, TUNED_BLOCK = 256 };
 
-/* Seconds; of small products enough turns that each finds its own matrices in the cache, not those of
- * whoever came before. */
-static const double least_turn = 20e-3;
-
 typedef struct {
     product_kind kind;
     int64_t repeat, threads;
@@ -380,7 +376,8 @@ static clv_status work(void *asked)
     if (g.args->against == AGAINST_SCALAPACK) TRY(open_scalapack(&g));
     clv_blas_set_threads(g.threads); /* each new grid has set them */
     enter(&g);
-    TRY(contenders_measure(g.cleave.grid, CONTENDERS, g.contenders, g.args->repeat, least_turn));
+    TRY(contenders_measure(g.cleave.grid, CONTENDERS, g.contenders, g.args->repeat,
+                           bench_product_turn));
     status = show_result(&g);
 done:
     close_all(&g);

@@ -31,10 +31,6 @@ static const struct {
     [THREE_D] = {"3d", 3, {"1+3|2", "2+1|3", "1+2|3"}},
 };
 
-/* Seconds; of small products enough turns that each finds its own matrices in the cache, not those of
- * whoever came before. */
-static const double least_turn = 20e-3;
-
 typedef struct {
     extents size;
     clv_dtype dtype;
@@ -395,7 +391,8 @@ static clv_status work(void *asked)
     enter(&b);
     show_question(&b);
     if (!args->plan) {
-        TRY(contenders_measure(b.layer.grid, CONTENDERS, b.contenders, args->repeat, least_turn));
+        TRY(contenders_measure(b.layer.grid, CONTENDERS, b.contenders, args->repeat,
+                               bench_product_turn));
         show_table(&b);
     }
     object = question(&b);

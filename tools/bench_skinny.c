@@ -13,8 +13,6 @@
 enum { READ, CLEAVE, BLIS, CONTENDERS };
 enum { MOST_WEIGHTS = 4096 };
 
-static const double least_turn = 20e-3; /* seconds */
-
 typedef struct {
     product_kind kind;
     int64_t repeat, threads;
@@ -205,7 +203,7 @@ static clv_status work(void *asked)
     c[READ] = (contender){.name = "reading", .run = reading_run, .context = &s.reading};
     c[CLEAVE] = (contender){.name = "cleave", .run = run_cleave, .context = &s};
     c[BLIS] = (contender){.name = "blis", .run = run_blis, .context = &s};
-    TRY(contenders_measure(s.first.grid, CONTENDERS, c, s.args->repeat, least_turn));
+    TRY(contenders_measure(s.first.grid, CONTENDERS, c, s.args->repeat, bench_product_turn));
     show_result(&s);
 done:
     close_skinny(&s);

@@ -7,6 +7,8 @@
 #include "../reference.h"
 
 #include <dirent.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { MIB = 1 << 20 };
 
@@ -61,6 +63,55 @@ static void blocks_come_and_go(void)
     for (int i = 0; i < BLOCKS; i++) clvi_shared_free(grid, block[i]);
     CHECK_INT(clvi_alloc_live(), live);
     clvi_shared_free(grid, NULL);
+    clv_grid_destroy(&grid);
+}
+
+/* A field of the mapping that holds an address, in bytes; -1: none. */
+static int64_t mapping_field(const void *address, const char *field)
+{
+    char line[512];
+    unsigned long begin, end;
+    long kib = -1;
+    bool here = false;
+    FILE *file = fopen("/proc/self/smaps", "r");
+    while (file && kib < 0 && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
+            here = (uintptr_t)address - begin < end - begin;
+        else if (here && strncmp(line, field, strlen(field)) == 0)
+            sscanf(line + strlen(field), " %ld", &kib);
+    }
+    if (file) fclose(file);
+    return kib < 0 ? -1 : (int64_t)kib << 10;
+}
+
+/* Whether this system collapses shared memory at all. */
+static bool collapses(void)
+{
+    enum { COLLAPSE = 25, HUGE_PAGE = 2 * MIB };
+    int fd = memfd_create("probe", 0);
+    if (fd < 0 || ftruncate(fd, 2 * HUGE_PAGE) != 0) return false;
+    char *at = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    char *huge = at + (-(uintptr_t)at & (HUGE_PAGE - 1));
+    *huge = 1;
+    bool can = madvise(huge, HUGE_PAGE, COLLAPSE) == 0;
+    munmap(at, 2 * HUGE_PAGE);
+    close(fd);
+    return can;
+}
+
+/* A large block has huge pages where the system has some, and gives all back. */
+static void large_pages(void)
+{
+    clv_grid *grid = open_grid();
+    bool shared = check_size() > 1, can = collapses();
+    unsigned char *block = clvi_shared_alloc(grid, 9 * MIB);
+    int64_t before = shared ? mapping_field(block, "Rss:") : 0;
+    CHECK(block && is_filled(block, 9 * MIB, 0));
+    if (shared && can) CHECK((uintptr_t)block % (2 * MIB) == 0);
+    if (shared && can && check_rank() == 0)
+        CHECK(mapping_field(block, "ShmemPmdMapped:") >= 2 * MIB); /* memory may be in pieces */
+    clvi_shared_free(grid, block);
+    if (shared) CHECK(mapping_field(block, "Rss:") <= before - 8 * MIB);
     clv_grid_destroy(&grid);
 }
 
@@ -260,6 +311,7 @@ static void leaves_fit_the_grid(void)
 
 const check_case check_cases[] = {
     {"blocks come and go", blocks_come_and_go},
+    {"large pages", large_pages},
     {"failures are injected", failures_are_injected},
     {"little room", little_room},
     {"pretended nodes", pretended_nodes},

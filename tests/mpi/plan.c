@@ -367,7 +367,7 @@ static void failing_memory(void)
     clv_grid *grid = open_grid("p=%d");
     clv_matrix *m[] = {make(grid, 8, 8, CLV_F32, "-|-;p"), make(grid, 8, 8, CLV_F32, "-|-"),
                        make(grid, 8, 8, CLV_F32, "p|-"), make(grid, 8, 8, CLV_F32, "-|p")};
-    CHECK_OK(clvi_gemm_reserve()); /* buffers that the process keeps */
+    CHECK_OK(clvi_gemm_reserve(true)); /* buffers that the process keeps */
     for (int kind = 0; kind < 3; kind++)
         for (int victim = 0; victim<check_size(); victim += check_size()> 2 ? 3 : 1) {
             int64_t live = clvi_alloc_live();

@@ -93,7 +93,7 @@ static void check_plans(bool caps)
     char text[32];
     snprintf(text, sizeof text, "p=%d", check_size());
     CHECK_OK(clv_grid_create_text(MPI_COMM_WORLD, text, &grid));
-    CHECK_OK(clvi_gemm_reserve()); /* the packing buffers, once for the process */
+    CHECK_OK(clvi_gemm_reserve(true)); /* the packing buffers, once for the process */
     for (int code = 0; code < 64; code += caps ? 3 : 1) {
         const char *a = layouts[code & 3], *b = layouts[code >> 2 & 3], *c = layouts[code >> 4];
         uint64_t need = check_plan(grid, a, b, c, 0, false);

@@ -299,6 +299,19 @@ static void large(void)
     clv_blas_set_threads(0);
 }
 
+/* More waiting sums than there is room for: 4 of each element of 64 leaves, at least. */
+static void many_sums(void)
+{
+    state = 7;
+    problem p = {
+        .args = {.dtype = CLV_F64, .m = 1800, .n = 1800, .k = 640, .alpha = 1, .nleaves = 64}};
+    CHECK((size_t)(4 * 8 * p.args.m * p.args.n) > clvi_gemm_memory(true) - clvi_gemm_memory(false));
+    make_any(&p, 2);
+    clvi_gemm_tiles(&p.args);
+    check_values(&p, 300);
+    free_problem(&p);
+}
+
 static void check_bits(const problem *p, int samples)
 {
     const clvi_product_args *a = &p->args;
@@ -402,9 +415,9 @@ static void count_polls(void *context)
 /* Some 100 milliseconds of work; memory is there from the first product on. */
 static void polling(void)
 {
-    CHECK_OK(clvi_gemm_reserve());
-    size_t memory = clvi_gemm_memory();
-    CHECK(memory > 0);
+    CHECK_OK(clvi_gemm_reserve(false));
+    size_t memory = clvi_gemm_memory(false);
+    CHECK(memory > 0 && clvi_gemm_memory(true) > memory);
     problem p = {.args = {.dtype = CLV_F64,
                           .m = 1000,
                           .n = 1000,
@@ -419,15 +432,11 @@ static void polling(void)
     CHECK(!fails);
     clvi_free(fails);
     CHECK(polls >= 5);
-    CHECK_INT(clvi_gemm_memory(), memory);
+    CHECK_INT(clvi_gemm_memory(false), memory);
     check_values(&p, 20);
     free_problem(&p);
 }
 
-const check_case check_cases[] = {{"products", products},
-                                  {"large", large},
-                                  {"bits", bits},
-                                  {"halves", halves},
-                                  {"zeros", zeros},
-                                  {"polling", polling},
-                                  {0}};
+const check_case check_cases[] = {
+    {"products", products}, {"large", large}, {"many sums", many_sums}, {"bits", bits},
+    {"halves", halves},     {"zeros", zeros}, {"polling", polling},     {0}};

@@ -108,6 +108,18 @@ static void threads(void)
     CHECK_INT(clvi_alloc_live(), before);
 }
 
-const check_case check_cases[] = {{"blocks", blocks},         {"touched", touched},
-                                  {"impossible", impossible}, {"injected", injected},
-                                  {"threads", threads},       {0}};
+/* Within reason, whatever the machine says of itself; the same each time. */
+static void cache(void)
+{
+    size_t bytes = clvi_cache_bytes(), cores = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+    CHECK(bytes > 0 && bytes <= cores * ((size_t)16 << 20));
+    CHECK_INT(clvi_cache_bytes(), bytes);
+}
+
+const check_case check_cases[] = {{"blocks", blocks},
+                                  {"touched", touched},
+                                  {"impossible", impossible},
+                                  {"injected", injected},
+                                  {"threads", threads},
+                                  {"cache", cache},
+                                  {0}};
