@@ -127,6 +127,8 @@ clv_status clvi_share(clv_grid *grid, clv_status mine, void **memory, size_t byt
 
 /* ---- h5.c: HDF5 and checkpoints (all Local) ----------------------------------- */
 
+enum { CLVI_NAME_BYTES = 1000 }; /* of a data set's name, at most */
+
 /* Makes the structure of a checkpoint in an empty file. Elements, JSON, checksums and mark have
  * their places, reserved on the disk, but no values: they are zeros. */
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],

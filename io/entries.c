@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 1000 };
-
 /* strcmp with '/' before every other character, so that a name and the names it would be a group of
  * are neighbours. */
 static int compare_paths(const void *a, const void *b)
@@ -43,7 +41,7 @@ static clv_status check_names(int count, const clv_checkpoint_entry entries[])
     CLVI_CHECK(names, CLV_ENOMEM, "%d names", count);
     for (int i = 0; i < count; i++) {
         names[i] = entries[i].name;
-        CLVI_CHECK(is_path(names[i]) && strlen(names[i]) <= NAME_MAX_BYTES, CLV_EARG,
+        CLVI_CHECK(is_path(names[i]) && strlen(names[i]) <= CLVI_NAME_BYTES, CLV_EARG,
                    "expected a name of parts between single slashes, found \"%.64s\"", names[i]);
         CLVI_CHECK(clvi_is_utf8(names[i]), CLV_EARG,
                    "expected names in UTF-8, found other bytes in number %d", i);
