@@ -337,9 +337,12 @@ clv_status clvi_product_execute(clvi_product *product, double alpha, clv_block a
                               .nleaves = product->nleaves,
                               .edges = product->edges,
                               .poll = poke};
-    if (alpha == 0) {
-        clvi_block_scale(p->dtype, c, beta); /* needs no product and nothing of others */
-        return CLV_OK;
+    if (alpha == 0) { /* no product, and nothing of others but what a later one reads */
+        for (int i = A; i <= B; i++)
+            if (product->chosen.keep[i])
+                note(&status, clvi_supply_begin(product->in[i], i == A ? a : b));
+        clvi_block_scale(p->dtype, c, beta);
+        return status;
     }
     note(&status, clvi_supply_begin(product->in[A], a));
     note(&status, clvi_supply_begin(product->in[B], b));

@@ -378,6 +378,34 @@ static void keeping_is_preferred_where_memory_allows(void)
     clv_grid_destroy(&grid);
 }
 
+/* dw reads the X of the last forward, though that one had no need of it. */
+static void what_is_kept_comes_with_alpha_0_too(void)
+{
+    if (check_size() != 4) return;
+    clv_grid *grid = open_grid("p=4");
+    clv_matrix *X = make(grid, 64, 1024, "p|-"), *W = make(grid, 1024, 160, "-|p");
+    clv_matrix *Y = make(grid, 64, 160, "-|p");
+    clv_plan *forward = NULL, *dx = NULL, *dw = NULL;
+    clv_plan_options bytes = {.machine = {1e-18, 1, 1e-18, 1, 1e30, 1e30, 0, 0, 0}};
+    if (!CHECK_OK(clv_plan_linear(X, CLV_N, W, Y, &bytes, &forward, &dx, &dw))) return;
+    CHECK_INT((long long)clv_plan_bytes(dw), 0); /* X is kept */
+    for (int alpha = 1; alpha >= 0; alpha--) {
+        CHECK_OK(clv_matrix_fill(X, 5 - alpha));
+        CHECK_OK(clv_execute_gemm(forward, alpha, X, W, 0, Y));
+        CHECK_OK(clv_matrix_fill(Y, 1));
+        CHECK_OK(clv_execute_gemm(dw, 1, X, Y, 0, W));
+        clv_block w = clv_matrix_block(W);
+        CHECK_NEAR(*(float *)w.data, 64 * (5 - alpha), 0);
+    }
+    clv_plan_destroy(&forward);
+    clv_plan_destroy(&dx);
+    clv_plan_destroy(&dw);
+    clv_matrix_destroy(&X);
+    clv_matrix_destroy(&W);
+    clv_matrix_destroy(&Y);
+    clv_grid_destroy(&grid);
+}
+
 /* ---- Measuring ------------------------------------------------------------------------------ */
 
 static void measuring_chooses_alike_everywhere(void)
@@ -494,6 +522,7 @@ const check_case check_cases[] = {
     {"the best three are chosen", the_best_three_are_chosen},
     {"memory is respected", memory_is_respected},
     {"keeping is preferred where memory allows", keeping_is_preferred_where_memory_allows},
+    {"what is kept comes with alpha 0 too", what_is_kept_comes_with_alpha_0_too},
     {"measuring chooses alike everywhere", measuring_chooses_alike_everywhere},
     {"only trees in reproducible mode", only_trees_in_reproducible_mode},
     {"layouts of a layer", layouts_of_a_layer},
