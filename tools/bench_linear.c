@@ -69,11 +69,11 @@ static clv_status run_forward(void *context)
 static clv_status run_backward(void *context)
 {
     layer *l = context;
-    clv_status status =
-        clv_execute_gemm(l->plans[PLAN_DX], 1, l->gradients[Y], l->values[W], 0, l->gradients[X]);
-    if (status != CLV_OK) return status;
-    return clv_execute_gemm(l->plans[PLAN_DW], 1, l->values[X], l->gradients[Y], 0,
-                            l->gradients[W]);
+    clv_status status; /* dW first: dX reads what it gathers of dY */
+    TRY(clv_execute_gemm(l->plans[PLAN_DW], 1, l->values[X], l->gradients[Y], 0, l->gradients[W]));
+    TRY(clv_execute_gemm(l->plans[PLAN_DX], 1, l->gradients[Y], l->values[W], 0, l->gradients[X]));
+done:
+    return status;
 }
 
 static clv_status run_both(void *context)
