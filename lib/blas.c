@@ -200,19 +200,5 @@ clv_blas_info clv_blas_describe(void)
 void clv_blas_gemm(clv_dtype dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
                    const void *A, int64_t lda, const void *B, int64_t ldb, void *C, int64_t ldc)
 {
-    ensure_started();
-    trans_t ta = trans_a ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
-    trans_t tb = trans_b ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
-    rntm_t rntm;
-    bli_rntm_init_from_global(&rntm);
-    if (2.0 * (double)m * (double)n * (double)k < worth_threads) bli_rntm_set_num_threads(1, &rntm);
-    if (dtype == CLV_F32) {
-        float one = 1, zero = 0;
-        bli_sgemm_ex(ta, tb, m, n, k, &one, (float *)A, lda, 1, (float *)B, ldb, 1, &zero, C, ldc,
-                     1, NULL, &rntm);
-    } else {
-        double one = 1, zero = 0;
-        bli_dgemm_ex(ta, tb, m, n, k, &one, (double *)A, lda, 1, (double *)B, ldb, 1, &zero, C, ldc,
-                     1, NULL, &rntm);
-    }
+    clvi_blas_gemm(dtype, trans_a, trans_b, m, n, k, 1, A, lda, B, ldb, 0, C, ldc);
 }
