@@ -168,8 +168,12 @@ clv_status clv_grid_create_text(MPI_Comm comm, const char *text, clv_grid **grid
     clv_axis axes[CLV_MAX_AXES] = {{"col", 1}};
     int naxes = 1;
     MPI_Comm_size(comm, &axes[0].size);
-    char *copy = text && *text ? strdup(text) : NULL;
-    clv_status mine = copy ? parse_axes(copy, &naxes, axes) : CLV_OK;
+    char *copy = NULL;
+    clv_status mine = CLV_OK;
+    if (text && *text) {
+        copy = strdup(text);
+        mine = copy ? parse_axes(copy, &naxes, axes) : clvi_fail(CLV_ENOMEM, "a grid");
+    }
     clv_status status = create(comm, mine, naxes, axes, grid);
     free(copy);
     return status;
