@@ -156,8 +156,8 @@ done:
 static clv_status differs(const clv_grid *grid, const char *name, double root, double mine)
 {
     if (root == mine || (root != root && mine != mine)) return CLV_OK;
-    return clvi_fail(CLV_EMISMATCH, "processes disagree on %s: rank 0 has %g, rank %d %g", name,
-                     root, clv_grid_rank(grid), mine);
+    return clvi_fail(CLV_EMISMATCH, "processes disagree on %s: rank 0 has %.15g, rank %d %.15g",
+                     name, root, clv_grid_rank(grid), mine);
 }
 
 static clv_status compare(const clv_grid *grid, const clv_plan_options *root,

@@ -344,6 +344,9 @@ static void disagreeing_processes_are_told(void)
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, last ? A : B, C, NULL, &plan), CLV_EMISMATCH);
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, last ? B : C, NULL, &plan), CLV_EMISMATCH);
     CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan), CLV_EMISMATCH);
+    options = (clv_plan_options){.memory = last ? 10000001 : 10000002};
+    CHECK_STATUS(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan), CLV_EMISMATCH);
+    says("rank 0 has 10000002");
     CHECK_STATUS(clv_plan_move(A, last ? D : C, NULL, &plan), CLV_ESHAPE); /* it alone is wrong */
     says("6 x 7");
     CHECK(plan == NULL);
