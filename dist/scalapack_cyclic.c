@@ -69,12 +69,12 @@ static clv_status check_config(const clv_grid *grid, const clv_cyclic_config *c)
                "ScaLAPACK counts in 32 bits: expected extents up to %d, found %lld x %lld in "
                "blocks of %lld x %lld",
                INT32_MAX, (long long)c->m, (long long)c->n, (long long)c->mb, (long long)c->nb);
-    CLVI_CHECK(c->mb > 0 && c->nb > 0, CLV_EARG,
-               "block-cyclic: expected blocks of at least 1 x 1, found %lld x %lld",
-               (long long)c->mb, (long long)c->nb);
     CLVI_CHECK(c->p > 0 && c->q > 0 && c->p <= clv_grid_size(grid) / c->q, CLV_EARG,
                "block-cyclic: expected a process grid of 1 to %d processes, found %d x %d",
                clv_grid_size(grid), c->p, c->q);
+    CLVI_CHECK(c->mb > 0 && c->nb > 0, CLV_EARG,
+               "block-cyclic: expected blocks of at least 1 x 1, found %lld x %lld",
+               (long long)c->mb, (long long)c->nb);
     CLVI_CHECK(c->row0 >= 0 && c->row0 < c->p && c->col0 >= 0 && c->col0 < c->q, CLV_EARG,
                "block-cyclic: expected the first block at a place of %d x %d, found (%d, %d)", c->p,
                c->q, c->row0, c->col0);

@@ -472,6 +472,8 @@ static void refusals(void)
     CHECK_STATUS((x = c, x.nb = 0, status_of(grid, x)), CLV_EARG);
     CHECK_STATUS((x = c, x.q = size + 1, status_of(grid, x)), CLV_EARG);
     CHECK_STATUS((x = c, x.p = 0, status_of(grid, x)), CLV_EARG);
+    CHECK_STATUS((x = c, x.p = x.mb = x.nb = 0, status_of(grid, x)), CLV_EARG);
+    CHECK(strstr(clv_last_error(), "expected a process grid") != NULL);
     CHECK_STATUS((x = c, x.col0 = size, status_of(grid, x)), CLV_EARG);
     CHECK_STATUS((x = c, x.m = 3000000000, status_of(grid, x)), CLV_ELIMIT);
     CHECK(strstr(clv_last_error(), "3000000000"));
