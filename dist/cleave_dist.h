@@ -160,9 +160,9 @@ CLV_API clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix *
 CLV_API clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
                                    clv_matrix **matrix);
 
-/* Without memory, for plans alone, which look at nothing but specs: what they say can be asked before
- * anything is allocated, and they execute on other matrices of these specs. To fill it or to execute
- * on it is CLV_EARG. Collective. */
+/* Without memory, for plans alone, which look at nothing but specs: what they say can be asked
+ * before anything is allocated, and they execute on other matrices of these specs. To fill it or to
+ * execute on it is CLV_EARG. Collective. */
 CLV_API clv_status clv_matrix_shape(clv_grid *grid, clv_spec spec, clv_matrix **matrix);
 
 /* Frees it and sets *matrix to NULL; NULL is fine. Local. */
@@ -244,9 +244,9 @@ typedef struct {
 CLV_API clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                                  const clv_plan_options *options, clv_plan **plan);
 
-/* Executes on matrices of the specs planned with, on the grid of the plan. With pending sums in dst,
- * beta applies to every term. i32: alpha 1, beta 0 only. Collective.
- * Errors: CLV_EARG for another grid, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT for another spec. */
+/* Executes on matrices of the specs planned with, on the grid of the plan. With pending sums in
+ * dst, beta applies to every term. i32: alpha 1, beta 0 only. Collective. Errors: CLV_EARG for
+ * another grid, CLV_ESHAPE, CLV_EDTYPE or CLV_ELAYOUT for another spec. */
 CLV_API clv_status clv_execute_move(clv_plan *plan, double alpha, const clv_matrix *src,
                                     double beta, clv_matrix *dst);
 
@@ -256,8 +256,9 @@ typedef enum { CLV_N = 0, CLV_T } clv_op; /* op(A) = A or its transpose */
  * bf16 where C is f32 (bf16 in memory, f32 arithmetic); any layouts. Every axis gets one of the
  * jobs m, n, k or idle (or keeps a pending sum of A or B), all assignments are enumerated, and the
  * cheapest by the latency-bandwidth-flops model is kept. Collective; allocates all workspace.
- * Errors: CLV_EARG for several grids or an unknown op or backend, CLV_ESHAPE, CLV_EDTYPE, CLV_ENOMEM,
- * CLV_EMISMATCH; of ScaLAPACK CLV_EUNSUPPORTED and, for sizes beyond its 32 bits, CLV_ELIMIT. */
+ * Errors: CLV_EARG for several grids or an unknown op or backend, CLV_ESHAPE, CLV_EDTYPE,
+ * CLV_ENOMEM, CLV_EMISMATCH; of ScaLAPACK CLV_EUNSUPPORTED and, for sizes beyond its 32 bits,
+ * CLV_ELIMIT. */
 CLV_API clv_status clv_plan_gemm(clv_op op_a, const clv_matrix *A, clv_op op_b, const clv_matrix *B,
                                  const clv_matrix *C, const clv_plan_options *options,
                                  clv_plan **plan);
@@ -282,8 +283,8 @@ CLV_API clv_status clv_choose_linear(clv_grid *grid, clv_dtype dtype, int64_t m,
                                      int64_t n, const clv_plan_options *options, clv_layout *X,
                                      clv_layout *W, clv_layout *Y);
 
-/* Executes on matrices of the specs planned with, on the grid of the plan; C shares no memory with A
- * or B. Collective. Errors: those of clv_execute_move. */
+/* Executes on matrices of the specs planned with, on the grid of the plan; C shares no memory with
+ * A or B. Collective. Errors: those of clv_execute_move. */
 CLV_API clv_status clv_execute_gemm(clv_plan *plan, double alpha, const clv_matrix *A,
                                     const clv_matrix *B, double beta, clv_matrix *C);
 
