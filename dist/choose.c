@@ -18,7 +18,8 @@ enum { BATCH = 128, FIRST_BATCH = 8 };
 /* What rank 0 brings. */
 typedef struct {
     int count;
-    double next; /* the least bound of all that is left; infinite at the end */
+    bool last;
+    double next; /* the least bound of all that is left */
     clvi_item items[BATCH];
 } batch;
 
@@ -44,7 +45,8 @@ static void next_batch(batch *b, int64_t nitems, const clvi_item items[], int64_
 {
     b->count = 0;
     while (b->count < size && *at < nitems) b->items[b->count++] = items[(*at)++];
-    b->next = *at < nitems ? items[*at].bound : INFINITY;
+    b->last = *at == nitems;
+    b->next = b->last ? 0 : items[*at].bound;
 }
 
 /* ---- What an item costs and needs on this process ---- */
@@ -146,7 +148,7 @@ clv_status clvi_search(clv_status mine, int nspaces, clvi_space *const spaces[],
         CLVI_TRY(clv_grid_reduce(grid, CLV_MAX, NEEDS * b.count, &all[0].seconds));
         take(&b, all, most, found, nfound, least);
         size = size * 4 < BATCH ? size * 4 : BATCH;
-        done = !isfinite(b.next) || (*nfound == most && found[most - 1].seconds <= b.next);
+        done = b.last || (*nfound == most && found[most - 1].seconds <= b.next);
     }
 done:
     return status;

@@ -406,6 +406,26 @@ static void what_is_kept_comes_with_alpha_0_too(void)
     clv_grid_destroy(&grid);
 }
 
+/* On a machine so slow that all seconds are infinite there are the same plans. */
+static void infinite_seconds_hide_no_plan(void)
+{
+    if (check_size() != 8) return;
+    clv_grid *grid = open_grid("a=2,b=2,c=2");
+    clv_matrix *A = make(grid, 24, 32, "a|b"), *B = make(grid, 32, 40, "c|a");
+    clv_matrix *C = make(grid, 24, 40, "b+c|-");
+    clv_plan *plan = NULL;
+    clv_plan_options options = {.memory = 1};
+    CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan)); /* one of the last ways */
+    clv_plan_destroy(&plan);
+    options.machine.flops = 1e-308;
+    CHECK_OK(clv_plan_gemm(CLV_N, A, CLV_N, B, C, &options, &plan));
+    clv_plan_destroy(&plan);
+    clv_matrix_destroy(&A);
+    clv_matrix_destroy(&B);
+    clv_matrix_destroy(&C);
+    clv_grid_destroy(&grid);
+}
+
 /* ---- Measuring ------------------------------------------------------------------------------ */
 
 static void measuring_chooses_alike_everywhere(void)
@@ -523,6 +543,7 @@ const check_case check_cases[] = {
     {"memory is respected", memory_is_respected},
     {"keeping is preferred where memory allows", keeping_is_preferred_where_memory_allows},
     {"what is kept comes with alpha 0 too", what_is_kept_comes_with_alpha_0_too},
+    {"infinite seconds hide no plan", infinite_seconds_hide_no_plan},
     {"measuring chooses alike everywhere", measuring_chooses_alike_everywhere},
     {"only trees in reproducible mode", only_trees_in_reproducible_mode},
     {"layouts of a layer", layouts_of_a_layer},
