@@ -34,5 +34,8 @@ OUT=none.jsonl TIER=quick RANKS=1 REPEAT=none sh "$scripts/strong.sh" >table 2>&
     fail "strong.sh: expected a failure: $(cat table)"
 grep -q 'FAILED on 1 ranks: .*--repeat: expected an integer' table || fail "no reason: $(cat table)"
 
+SHAPES=nowhere OUT=none.jsonl TIER=quick sh "$scripts/shapes.sh" >table 2>&1 &&
+    fail "shapes.sh: expected a failure without shapes: $(cat table)"
+
 [ $failures = 0 ] || exit 1
 echo "DONE quick.sh"

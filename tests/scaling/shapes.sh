@@ -14,6 +14,7 @@ set -u
 # shellcheck source=tests/scaling/common.sh
 . "$(dirname "$0")/common.sh"
 : "${SHAPES:=$here/shapes.txt}"
+[ -r "$SHAPES" ] || { echo "SHAPES: expected a file of shapes, found $SHAPES" >&2; exit 2; }
 [ "$TIER" = quick ] && most=131072 || most=1e18
 
 # stored LAYOUT T?: as it is stored: rows and columns change places in a transpose.
