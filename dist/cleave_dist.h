@@ -156,7 +156,7 @@ typedef struct {
 CLV_API clv_status clv_matrix_create(clv_grid *grid, clv_spec spec, clv_matrix **matrix);
 
 /* Over the caller's memory, borrowed until destroyed: this process's block, row-major
- * with ld >= its columns. Collective. */
+ * with its columns <= ld < 2^31. Collective. */
 CLV_API clv_status clv_matrix_wrap(clv_grid *grid, clv_spec spec, void *data, int64_t ld,
                                    clv_matrix **matrix);
 
