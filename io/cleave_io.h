@@ -232,6 +232,9 @@ CLV_API clv_status clv_safetensors_begin(clv_grid *grid, const char *folder, int
                                          const clv_st_entry entries[], int64_t shard_bytes,
                                          clv_safetensors_writer **writer);
 CLV_API clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block block);
+/* Syncs what was put: commit does it too, but after this it only renames. So another file of the
+ * model, which has to go before its tensors do, goes when little can fail. CLV_EIO. Collective. */
+CLV_API clv_status clv_safetensors_settle(clv_safetensors_writer *writer, clv_status mine);
 CLV_API clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mine);
 
 /* ---- Tokens ----------------------------------------------------------------------------- */

@@ -54,6 +54,8 @@ clv_status clvi_file_rename(const char *from, const char *to);
 clv_status clvi_file_remove(const char *path);
 /* Syncs the folder that path is in. */
 clv_status clvi_file_sync_folder(const char *path);
+/* Makes a folder whose name outlives a power cut; whatever is there already is fine. */
+clv_status clvi_folder_make(const char *path);
 /* Calls action for the path of every file in dir whose name fits a pattern of the shell's, until
  * one fails. */
 clv_status clvi_each_file(const char *dir, const char *pattern,
