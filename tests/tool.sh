@@ -374,6 +374,12 @@ bad 1 'flipped.h5' 2 train --data text --resume flipped.h5 --json
 # A disk without room for what is printed, and a run under a launcher of another MPI.
 "$CLEAVE" inspect run >/dev/full 2>err
 check "a full standard output is a failure" [ $? = 1 ]
+odd=$(printf 'odd\377.h5') # a name that JSON cannot say
+cp "$newest" "$odd"
+good "a file whose name is not UTF-8" 2 inspect "$odd"
+run 2 inspect "$odd" --json
+check "with --json: exit status 1" [ $code = 1 ]
+check "with --json: says why" grep -q -e '--json: expected names in UTF-8' err
 if [ -z "${PMI_SIZE:-}" ]; then
     PMI_SIZE=2 OMPI_COMM_WORLD_SIZE=2 timeout 20 "$CLEAVE" inspect run >out 2>err
     check "a launcher of another MPI is found out" [ $? = 1 ]
