@@ -189,6 +189,11 @@ for way in '' --save-background; do
     check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
     check "keep $way: the newest and the multiples stay" \
         [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
+    mkdir -p "stays$way/step-00000001.h5"
+    run 2 train --data text --steps 4 $tiny --save "stays$way" --save-every 2 --keep 1 $way --json
+    check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
+    check "an old step that cannot be removed $way: told after each save" \
+        [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save_failed save save_failed" ]
     mkdir -p "failed-first$way/step-00000002.h5" "failed-last$way/step-00000004.h5"
     run 2 train --data text --steps 4 $tiny --save "failed-first$way" --save-every 2 $way --json
     check "a failed save $way: a later one makes up for it" [ $code = 0 ]
