@@ -232,6 +232,9 @@ CLV_API clv_status clv_safetensors_begin(clv_grid *grid, const char *folder, int
                                          const clv_st_entry entries[], int64_t shard_bytes,
                                          clv_safetensors_writer **writer);
 CLV_API clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block block);
+/* Syncs what was put: commit does it too, but after this it only renames. So another file of the
+ * model, which has to go before its tensors do, goes when little can fail. CLV_EIO. Collective. */
+CLV_API clv_status clv_safetensors_settle(clv_safetensors_writer *writer, clv_status mine);
 CLV_API clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mine);
 
 /* ---- Tokens ----------------------------------------------------------------------------- */
@@ -251,7 +254,7 @@ CLV_API int64_t clv_tokens_size(const clv_tokens *tokens); /* Local: of all file
 CLV_API int64_t clv_tokens_vocabulary(const clv_tokens *tokens);
 CLV_API bool clv_tokens_are_bytes(const clv_tokens *tokens); /* Local: the files are texts */
 /* ids[i] = token at offset + i; 0 <= offset, offset + count <= size (CLV_EARG); CLV_ELIMIT for ids
- * above 2^31 - 1. Local. */
+ * that are not below their file's vocabulary, or above 2^31 - 1. Local. */
 CLV_API clv_status clv_tokens_read(clv_tokens *tokens, int64_t offset, int64_t count, int32_t *ids);
 
 /* Writes such an HDF5 file, of 16-bit integers where the vocabulary allows it, else of 32 bits:

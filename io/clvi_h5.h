@@ -30,8 +30,10 @@ hid_t clvi_h5_access(void);
 typedef struct {
     H5FD_t base;
     const clvi_file *file; /* borrowed                           */
-    haddr_t end;           /* of what HDF5 knows to be in use    */
-    clv_status status;     /* of the reads, and its message      */
+    const char *checked;   /* its first bytes, borrowed; or NULL */
+    int64_t checked_bytes;
+    haddr_t end;       /* of what HDF5 knows to be in use    */
+    clv_status status; /* of the reads, and its message      */
     char message[1024];
 } clvi_h5_open;
 

@@ -54,6 +54,8 @@ clv_status clvi_file_rename(const char *from, const char *to);
 clv_status clvi_file_remove(const char *path);
 /* Syncs the folder that path is in. */
 clv_status clvi_file_sync_folder(const char *path);
+/* Makes a folder whose name outlives a power cut; whatever is there already is fine. */
+clv_status clvi_folder_make(const char *path);
 /* Calls action for the path of every file in dir whose name fits a pattern of the shell's, until
  * one fails. */
 clv_status clvi_each_file(const char *dir, const char *pattern,
@@ -134,8 +136,10 @@ enum { CLVI_NAME_BYTES = 1000 }; /* of a data set's name, at most */
 clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint_entry entries[],
                           size_t json_bytes);
 /* The structure of the checkpoint in file. Everything in the table has been checked
- * against the size of the file; JSON and checksums have their room in it but no values. */
-clv_status clvi_h5_read(const clvi_file *file, clvi_table **table);
+ * against the size of the file; JSON and checksums have their room in it but no values.
+ * checked: the file's first bytes, which are not read again; NULL: none. */
+clv_status clvi_h5_read(const clvi_file *file, const char *checked, int64_t bytes,
+                        clvi_table **table);
 
 /* ---- front.c: before HDF5 ------------------------------------------------------- */
 
@@ -144,8 +148,9 @@ enum { CLVI_FRONT = 4096 }; /* bytes of the user block */
 /* Describes a file of which all but these bytes and the mark is written. Local. */
 clv_status clvi_front_write(const clvi_file *file, const clvi_table *table);
 /* Whether the file is a checkpoint of the right length and its structure is as written: if not,
- * HDF5 must not read it. CLV_EFORMAT, CLV_ECORRUPT. Local. */
-clv_status clvi_front_check(const clvi_file *file);
+ * HDF5 must not read it. checked (clvi_free, whatever the status): the file's first bytes that
+ * were, for HDF5. CLV_EFORMAT, CLV_ECORRUPT. Local. */
+clv_status clvi_front_check(const clvi_file *file, char **checked, int64_t *bytes);
 
 /* ---- checksum.c: tiles --------------------------------------------------------- */
 

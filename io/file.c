@@ -209,6 +209,30 @@ done:
     return status;
 }
 
+/* Of a folder, whose name may end in slashes. */
+static clv_status sync_parent(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    char *bare = clvi_format("%.*s", (int)length, path);
+    clv_status status =
+        bare ? clvi_file_sync_folder(bare) : clvi_fail(CLV_ENOMEM, "%s: name of its folder", path);
+    clvi_free(bare);
+    return status;
+}
+
+clv_status clvi_folder_make(const char *path)
+{
+    struct stat info;
+    int code, error;
+    do code = mkdir(path, 0777);
+    while (code != 0 && errno == EINTR);
+    if (code == 0) return sync_parent(path);
+    error = errno;
+    if (stat(path, &info) == 0) return CLV_OK;
+    return clvi_fail(CLV_EIO, "%s: cannot make the folder: %s", path, strerror(error));
+}
+
 clv_status clvi_file_rename(const char *from, const char *to)
 {
     int code;

@@ -69,14 +69,7 @@ static clv_status make_folder(const char *dir)
         end += 1 + strcspn(end + 1, "/");
         char slash = *end;
         *end = 0;
-        int code;
-        do code = mkdir(part, 0777);
-        while (code != 0 && errno == EINTR);
-        if (code == 0)
-            CLVI_TRY(clvi_file_sync_folder(part));
-        else
-            CLVI_CHECK(stat(part, &info) == 0, CLV_EIO, "%s: cannot make the folder: %s", part,
-                       strerror(errno));
+        CLVI_TRY(clvi_folder_make(part));
         *end = slash;
     }
     CLVI_CHECK(stat(dir, &info) == 0 && S_ISDIR(info.st_mode), CLV_EIO,

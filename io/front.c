@@ -26,16 +26,17 @@ static uint64_t self_of(const front *f)
     return clvi_hash(0, f, offsetof(front, self));
 }
 
-static clv_status structure_of(const clvi_file *file, int64_t end, uint64_t *hash)
+/* The structure where it lies in the file, behind zeros for the user block; clvi_free, whatever the
+ * status. */
+static clv_status structure_of(const clvi_file *file, int64_t end, char **front, uint64_t *hash)
 {
     clv_status status = CLV_OK;
     size_t bytes = (size_t)(end - CLVI_FRONT);
-    void *structure = clvi_alloc(bytes);
-    CLVI_CHECK(structure, CLV_ENOMEM, "%s: %zu bytes of structure", file->path, bytes);
-    CLVI_TRY(clvi_file_read(file, structure, bytes, CLVI_FRONT));
-    *hash = clvi_hash(0, structure, bytes);
+    *front = clvi_alloc((size_t)end);
+    CLVI_CHECK(*front, CLV_ENOMEM, "%s: %zu bytes of structure", file->path, bytes);
+    CLVI_TRY(clvi_file_read(file, *front + CLVI_FRONT, bytes, CLVI_FRONT));
+    *hash = clvi_hash(0, *front + CLVI_FRONT, bytes);
 done:
-    clvi_free(structure);
     return status;
 }
 
@@ -67,12 +68,14 @@ static int64_t structure_end(const clvi_table *table)
 clv_status clvi_front_write(const clvi_file *file, const clvi_table *table)
 {
     clv_status status;
+    char *structure = NULL;
     front f = {.file_bytes = table->file_bytes, .structure_end = structure_end(table)};
     snprintf(f.text, sizeof f.text, "%s%s", kind, format);
-    CLVI_TRY(structure_of(file, f.structure_end, &f.structure));
+    CLVI_TRY(structure_of(file, f.structure_end, &structure, &f.structure));
     f.self = self_of(&f);
     CLVI_TRY(clvi_file_write(file, &f, sizeof f, 0));
 done:
+    clvi_free(structure);
     return status;
 }
 
@@ -84,7 +87,7 @@ static const char *describe(const clvi_file *file, const front *f)
                                                           : "something else";
 }
 
-clv_status clvi_front_check(const clvi_file *file)
+clv_status clvi_front_check(const clvi_file *file, char **checked, int64_t *bytes)
 {
     clv_status status;
     uint64_t structure = 0;
@@ -105,7 +108,8 @@ clv_status clvi_front_check(const clvi_file *file)
     CLVI_CHECK(f.structure_end >= CLVI_FRONT && f.structure_end <= file->bytes, CLV_ECORRUPT,
                "%s: expected its structure to end between byte %d and %lld, found %lld", file->path,
                CLVI_FRONT, (long long)file->bytes, (long long)f.structure_end);
-    CLVI_TRY(structure_of(file, f.structure_end, &structure));
+    *bytes = f.structure_end;
+    CLVI_TRY(structure_of(file, f.structure_end, checked, &structure));
     CLVI_CHECK(f.structure == structure, CLV_ECORRUPT,
                "%s: structure (bytes %d to %lld): expected checksum %016llx, found %016llx",
                file->path, CLVI_FRONT, (long long)f.structure_end, (unsigned long long)f.structure,

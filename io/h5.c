@@ -484,12 +484,13 @@ done:
     return status;
 }
 
-clv_status clvi_h5_read(const clvi_file *file, clvi_table **table)
+clv_status clvi_h5_read(const clvi_file *file, const char *checked, int64_t bytes,
+                        clvi_table **table)
 {
     clv_status status;
     clvi_h5_enter();
     reader r = {.file = file};
-    clvi_h5_open open = {.file = file};
+    clvi_h5_open open = {.file = file, .checked = checked, .checked_bytes = bytes};
     hid_t access = clvi_h5_access(), driver = clvi_h5_file(access, &open);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = file_type((clv_dtype)dtype);

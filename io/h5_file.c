@@ -5,6 +5,7 @@
  * that it fails to close (1.10.8) crashes the program at its end.
  */
 #include <clvi_h5.h>
+#include <string.h>
 
 /* What the access list leads to is the open file itself: nothing is allocated, so that nothing but
  * reading can fail. */
@@ -47,6 +48,10 @@ static herr_t read_ours(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t a
     (void)type, (void)transfer;
     clvi_h5_open *open = (clvi_h5_open *)base;
     if (at > INT64_MAX) return -1;
+    if (bytes <= (size_t)open->checked_bytes && at <= (haddr_t)open->checked_bytes - bytes) {
+        memcpy(to, open->checked + at, bytes);
+        return 0;
+    }
     clv_status status = clvi_file_read(open->file, to, bytes, (int64_t)at);
     if (status == CLV_OK) return 0;
     if (open->status == CLV_OK)

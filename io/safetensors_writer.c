@@ -5,7 +5,7 @@
  *
  *     all      plan the same files: which tensors lie where
  *     rank 0   makes them under temporary names, with headers and room     vote
- *     all      put blocks at plain offsets, sync                           vote
+ *     all      put blocks at plain offsets, sync (settle)                  vote
  *     rank 0   renames, last what makes files a model                      vote
  *
  * That last name is model.safetensors or the index. What another model left under the other name,
@@ -13,10 +13,8 @@
  * folder without a model, never one of parts that do not belong together.
  */
 #include <clvi_safetensors.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char leftovers[] = ".model*.safetensors*.tmp-*-*",
@@ -32,7 +30,9 @@ struct clv_safetensors_writer {
     clv_grid *grid;
     char *folder;
     clvi_st_plan plan;
-    output *output; /* [plan.files] */
+    output *output;     /* [plan.files] */
+    bool on_disk;       /* all that was put   */
+    clv_status settled; /* as settle told all */
 };
 
 /* ---- Making ------------------------------------------------------------------------------ */
@@ -50,9 +50,8 @@ done:
 /* Rank 0. */
 static clv_status make_files(clv_safetensors_writer *w)
 {
-    clv_status status = CLV_OK;
-    CLVI_CHECK(mkdir(w->folder, 0777) == 0 || errno == EEXIST, CLV_EIO,
-               "%s: cannot make the folder: %s", w->folder, strerror(errno));
+    clv_status status;
+    CLVI_TRY(clvi_folder_make(w->folder));
     CLVI_TRY(clvi_remove_leftovers(w->folder, leftovers));
     for (int f = 0; f < w->plan.files; f++) CLVI_TRY(make_output(&w->output[f], &w->plan.file[f]));
 done:
@@ -201,6 +200,7 @@ clv_status clv_safetensors_put(clv_safetensors_writer *writer, int i, clv_block 
                          "%s: expected a block within %" PRId64 " x %" PRId64 ", found %" PRId64
                          " x %" PRId64 " at (%" PRId64 ", %" PRId64 ")",
                          o->path, entry->m, entry->n, block.m, block.n, block.row0, block.col0);
+    writer->on_disk = false;
     return write_block(&o->file, entry, block);
 }
 
@@ -251,13 +251,22 @@ done:
     return status;
 }
 
+clv_status clv_safetensors_settle(clv_safetensors_writer *writer, clv_status mine)
+{
+    if (!writer) return clvi_fail(CLV_EARG, "expected a writer, found NULL");
+    writer->settled = clvi_vote(writer->grid, mine == CLV_OK ? sync_files(writer) : mine);
+    writer->on_disk = writer->settled == CLV_OK;
+    return writer->settled;
+}
+
 clv_status clv_safetensors_commit(clv_safetensors_writer **writer, clv_status mine)
 {
     clv_status status;
     if (!writer || !*writer) return clvi_fail(CLV_EARG, "expected a writer, found NULL");
     clv_safetensors_writer *w = *writer;
     *writer = NULL;
-    CLVI_TRY(clvi_vote(w->grid, mine == CLV_OK ? sync_files(w) : mine));
+    CLVI_TRY(w->settled);
+    CLVI_TRY(w->on_disk ? clvi_vote(w->grid, mine) : clv_safetensors_settle(w, mine));
     CLVI_TRY(clvi_vote(w->grid, clv_grid_rank(w->grid) == 0 ? finish(w) : CLV_OK));
 done:
     if (status != CLV_OK) remove_temporaries(w);

@@ -59,14 +59,17 @@ clv_status clvi_table_read(const char *path, bool complete, clvi_table **table)
 {
     clv_status status;
     clvi_file file;
+    char *checked = NULL;
+    int64_t bytes = 0;
     *table = NULL;
     CLVI_TRY(clvi_file_open(path, false, &file));
-    if (complete) CLVI_TRY(clvi_front_check(&file));
-    CLVI_TRY(clvi_h5_read(&file, table));
+    if (complete) CLVI_TRY(clvi_front_check(&file, &checked, &bytes));
+    CLVI_TRY(clvi_h5_read(&file, checked, bytes, table));
     CLVI_TRY(read_values(&file, *table));
     if (complete) CLVI_TRY(check_mark(&file, *table));
 done:
     clvi_file_close(&file);
+    clvi_free(checked);
     if (status != CLV_OK) {
         clvi_free(*table);
         *table = NULL;

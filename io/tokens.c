@@ -173,15 +173,16 @@ static clv_status read_part(const part *p, int64_t offset, int64_t count, int32_
     unsigned char bytes[32768];
     const clvi_token_set *set = &p->set;
     const int64_t room = (int64_t)sizeof bytes / set->element;
+    const int64_t most = set->vocabulary ? set->vocabulary - 1 : INT32_MAX;
     clv_status status = CLV_OK;
     for (int64_t i = 0; i < count;) {
         int64_t some = count - i < room ? count - i : room;
         CLVI_TRY(read_elements(p, offset + i, some, bytes));
         for (int64_t k = 0; k < some; k++) {
             uint64_t id = element_at(set, bytes + k * set->element);
-            CLVI_CHECK(id <= INT32_MAX, CLV_ELIMIT,
-                       "%s: token %lld: expected at most %d, found %llu", p->path,
-                       (long long)(offset + i + k), INT32_MAX, (unsigned long long)id);
+            CLVI_CHECK(id <= (uint64_t)most, CLV_ELIMIT,
+                       "%s: token %lld: expected at most %lld, found %llu", p->path,
+                       (long long)(offset + i + k), (long long)most, (unsigned long long)id);
             ids[i + k] = (int32_t)id;
         }
         i += some;

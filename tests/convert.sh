@@ -162,6 +162,11 @@ good 2 convert llama-tied.h5 -o gpt2-untied --overwrite
 check "--overwrite of a folder" hf same llama-tied gpt2-untied
 check "shards of the model before are gone" [ ! -e gpt2-untied/model-00001-of-00003.safetensors ]
 bad 'not/there: cannot make the folder' 2 convert llama.h5 -o not/there
+mkdir gpt2-untied/config.json.tmp # stands where the text is to be written
+bad 'gpt2-untied/config.json: cannot write' 2 convert gpt2.h5 -o gpt2-untied --overwrite
+check "the model before stays until all of the next is on the disk" hf same llama-tied gpt2-untied
+check "nothing of the next is left" [ -z "$(find gpt2-untied -name '*.tmp-*')" ]
+rmdir gpt2-untied/config.json.tmp
 bad 'nowhere' 2 convert nowhere -o no.h5
 mkdir hollow
 bad 'hollow' 2 convert hollow -o no.h5

@@ -189,6 +189,11 @@ for way in '' --save-background; do
     check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
     check "keep $way: the newest and the multiples stay" \
         [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
+    mkdir -p "stays$way/step-00000001.h5"
+    run 2 train --data text --steps 4 $tiny --save "stays$way" --save-every 2 --keep 1 $way --json
+    check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
+    check "an old step that cannot be removed $way: told after each save" \
+        [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save_failed save save_failed" ]
     mkdir -p "failed-first$way/step-00000002.h5" "failed-last$way/step-00000004.h5"
     run 2 train --data text --steps 4 $tiny --save "failed-first$way" --save-every 2 $way --json
     check "a failed save $way: a later one makes up for it" [ $code = 0 ]
@@ -374,6 +379,12 @@ bad 1 'flipped.h5' 2 train --data text --resume flipped.h5 --json
 # A disk without room for what is printed, and a run under a launcher of another MPI.
 "$CLEAVE" inspect run >/dev/full 2>err
 check "a full standard output is a failure" [ $? = 1 ]
+odd=$(printf 'odd\377.h5') # a name that JSON cannot say
+cp "$newest" "$odd"
+good "a file whose name is not UTF-8" 2 inspect "$odd"
+run 2 inspect "$odd" --json
+check "with --json: exit status 1" [ $code = 1 ]
+check "with --json: says why" grep -q -e '--json: expected names in UTF-8' err
 if [ -z "${PMI_SIZE:-}" ]; then
     PMI_SIZE=2 OMPI_COMM_WORLD_SIZE=2 timeout 20 "$CLEAVE" inspect run >out 2>err
     check "a launcher of another MPI is found out" [ $? = 1 ]

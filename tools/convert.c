@@ -104,20 +104,37 @@ static clv_status sync_folder(const char *path)
     return status;
 }
 
+/* The same name each time: what a crash leaves goes with the next text. */
+static void name_temporary(const char *path, char temporary[4200])
+{
+    snprintf(temporary, 4200, "%s.tmp", path);
+}
+
 clv_status convert_write_text(const char *path, const char *text)
 {
     char temporary[4200];
     clv_status status = CLV_OK;
-    /* The same name each time: what a crash leaves goes with the next text. */
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    name_temporary(path, temporary);
     FILE *file = fopen(temporary, "w");
     bool written =
         file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (!written) status = write_failed(path);
     if (file && fclose(file) != 0 && status == CLV_OK) status = write_failed(path);
-    if (status == CLV_OK && rename(temporary, path) != 0) status = write_failed(path);
-    if (file && status != CLV_OK) unlink(temporary);
-    return status == CLV_OK ? sync_folder(path) : status;
+    return status;
+}
+
+void convert_drop_text(const char *path)
+{
+    char temporary[4200];
+    name_temporary(path, temporary);
+    unlink(temporary);
+}
+
+clv_status convert_rename_text(const char *path)
+{
+    char temporary[4200];
+    name_temporary(path, temporary);
+    return rename(temporary, path) == 0 ? sync_folder(path) : write_failed(path);
 }
 
 /* Whether path is a folder of Hugging Face's. */

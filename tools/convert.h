@@ -59,7 +59,9 @@ clv_status complaints_status(const complaints *list, clv_status status, const ch
 clv_dtype convert_dtype(const convert_args *args, clv_dtype found);
 /* Rank 0 looks, all agree: CLV_EARG if path is there and --overwrite is not given. Collective. */
 clv_status convert_check_free(const conversion *c, const char *path);
-/* The whole text under a temporary name, synced and renamed. Local. */
+/* The whole text under a temporary name, synced; then its name, synced too, or its end. Local. */
 clv_status convert_write_text(const char *path, const char *text);
+clv_status convert_rename_text(const char *path);
+void convert_drop_text(const char *path);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * convert_to_hf.c: from a checkpoint of ours to a folder of Hugging Face's. config.json, without
- * which the folder is no model, is written last, and one that is there goes before its tensors.
+ * which the folder is no model, gets its name last, and one that is there goes before its tensors,
+ * but not before all that comes in their place is on the disk.
  */
 #include "convert.h"
 
@@ -125,13 +126,27 @@ static clv_status remove_config(const char *path)
     return tool_fail(CLV_EIO, "%s: cannot remove: %s", path, strerror(errno));
 }
 
+/* After begin. Collective. */
+static clv_status write_all(conversion *c, const char *config, const char *text)
+{
+    bool root = tool.rank == 0;
+    clv_status status = root ? convert_write_text(config, text) : CLV_OK;
+    if (status == CLV_OK) status = convert_stream(c, false);
+    status = clv_safetensors_settle(c->to_theirs, status);
+    if (status == CLV_OK && root) status = remove_config(config);
+    TRY(clv_safetensors_commit(&c->to_theirs, status));
+    TRY(clv_grid_agree(c->grid, root ? convert_rename_text(config) : CLV_OK));
+done:
+    if (status != CLV_OK && root) convert_drop_text(config);
+    return status;
+}
+
 clv_status convert_to_hf(conversion *c)
 {
     static const char *const heads[] = {"config.json", "model.safetensors",
                                         "model.safetensors.index.json"};
     clv_status status;
     char path[4096], *text = NULL;
-    bool root = tool.rank == 0;
     for (int i = 3; i-- > 0;) { /* config.json is the last and stays in path */
         snprintf(path, sizeof path, "%s/%s", c->args->output, heads[i]);
         TRY(convert_check_free(c, path));
@@ -141,11 +156,7 @@ clv_status convert_to_hf(conversion *c)
     if (status == CLV_OK) status = hf_config_write(&c->model, main_dtype(c), &text);
     TRY(clv_grid_agree(c->grid, status));
     TRY(begin(c));
-    status = convert_stream(c, false);
-    status = clv_grid_agree(c->grid, status);
-    if (status == CLV_OK && root) status = remove_config(path);
-    TRY(clv_safetensors_commit(&c->to_theirs, status));
-    TRY(clv_grid_agree(c->grid, root ? convert_write_text(path, text) : CLV_OK));
+    TRY(write_all(c, path, text));
 done:
     free(text);
     return status;

@@ -76,6 +76,17 @@ typedef struct {
     int fd;
 } trial;
 
+static bool is_full(int error)
+{
+    return error == ENOSPC || error == EDQUOT;
+}
+
+/* What to do about a failed call; fix: where its reason is another than a full disk. */
+static const char *remedy(int error, const char *fix)
+{
+    return is_full(error) ? "the disk is full, or what of it is yours: make room" : fix;
+}
+
 /* Another process's lock, as far as one process can have it: of another open file. */
 static void check_locks(const trial *t, teller tell)
 {
@@ -96,17 +107,15 @@ static void check_locks(const trial *t, teller tell)
 
 static void check_reserve(const trial *t, teller tell)
 {
-    bool reserved = fallocate(t->fd, 0, 0, 1 << 20) == 0, full = !reserved && errno == ENOSPC;
-    tell(
-        reserved ? GOOD
-        : full   ? BROKEN
-                 : ADVICE,
-        "reserve",
-        full
-            ? "the disk is full: make room"
-            : "a full disk is found while writing, not before; the save fails cleanly all the same",
-        "room %s be reserved%s%s", reserved ? "can" : "cannot", reserved ? "" : ": ",
-        reserved ? "" : strerror(errno));
+    static const char *const fix =
+        "a full disk is found while writing, not before; the save fails cleanly all the same";
+    bool reserved = fallocate(t->fd, 0, 0, 1 << 20) == 0;
+    int error = reserved ? 0 : errno;
+    tell(reserved         ? GOOD
+         : is_full(error) ? BROKEN
+                          : ADVICE,
+         "reserve", remedy(error, fix), "room %s be reserved%s%s", reserved ? "can" : "cannot",
+         reserved ? "" : ": ", reserved ? "" : strerror(error));
     int direct = open(t->first, O_WRONLY | O_DIRECT | O_CLOEXEC);
     tell(GOOD, "direct", NULL, "writes %s past the page cache", direct >= 0 ? "go" : "do not go");
     if (direct >= 0) close(direct);
@@ -127,8 +136,8 @@ static void check_commit(const trial *t, const char *dir, teller tell)
         what = "rename over a file", error = errno;
     else if (folder < 0 || fsync(folder))
         what = "sync the folder", error = errno;
-    tell(what ? BROKEN : GOOD, "commit", fix, "%s%s%s%s", what ? "cannot " : "", what ? what : "",
-         what ? ": " : "files and names can be synced, and renamed over others",
+    tell(what ? BROKEN : GOOD, "commit", remedy(error, fix), "%s%s%s%s", what ? "cannot " : "",
+         what ? what : "", what ? ": " : "files and names can be synced, and renamed over others",
          what ? strerror(error) : "");
     if (target >= 0) close(target);
     if (folder >= 0) close(folder);
@@ -140,7 +149,7 @@ void folder_check(const char *dir, bool asked, teller tell)
     snprintf(t.first, sizeof t.first, "%.4000s/.cleave-doctor-XXXXXX", dir);
     t.fd = mkstemp(t.first);
     if (t.fd < 0) {
-        tell(asked ? BROKEN : ADVICE, "folder", "save checkpoints elsewhere",
+        tell(asked ? BROKEN : ADVICE, "folder", remedy(errno, "save checkpoints elsewhere"),
              "%s cannot be written: %s", dir, strerror(errno));
         return;
     }

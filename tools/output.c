@@ -11,14 +11,19 @@
 #include <string.h>
 
 static bool failed;
+static bool nameless; /* a line had text that is not UTF-8, and JSON knows no other */
 
 void output_json(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    json_t *object = json_vpack_ex(NULL, 0, format, arguments);
+    json_error_t error;
+    json_t *object = json_vpack_ex(&error, 0, format, arguments);
     va_end(arguments);
-    if (!object) failed = true;
+    if (!object && tool.json) {
+        failed = true;
+        nameless |= json_error_code(&error) == json_error_invalid_utf8;
+    }
     if (object && tool.json && tool.rank == 0) {
         /* 17 digits give back every double. */
         failed |= json_dumpf(object, stdout, JSON_REAL_PRECISION(17)) != 0;
@@ -102,5 +107,7 @@ bool output_flush(void)
 clv_status output_status(void)
 {
     if (output_flush()) return CLV_OK;
+    if (nameless)
+        return tool_fail(CLV_EUNSUPPORTED, "--json: expected names in UTF-8, found other bytes");
     return tool_fail(CLV_EIO, "standard output: expected every line to be written, found an error");
 }

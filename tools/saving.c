@@ -63,11 +63,16 @@ clv_status saving_check(saving *s)
 
 clv_status saving_save(saving *s, int64_t step, int count, const clv_named list[], const char *json)
 {
+    int64_t saved = -1;
     clv_status status = look(s, clv_saver_wait);
     if (status != CLV_OK) return status;
     progress_end(s->shown);
-    status = note(s, clv_saver_save(s->saver, step, count, list, json));
-    return status == CLV_OK ? look(s, clv_saver_check) : status;
+    status = clv_saver_save(s->saver, step, count, list, json);
+    if (status == CLV_OK) return look(s, clv_saver_check);
+    /* Where only an older one could not be removed, the step is durable all the same. */
+    clv_saver_check(s->saver, &saved);
+    announce(s, saved);
+    return note(s, status);
 }
 
 clv_status saving_end(saving *s)

@@ -396,6 +396,22 @@ static void mixed(void)
     scratch_end();
 }
 
+/* Ids that are not below the vocabulary that their file says. */
+static void beyond_vocabulary(void)
+{
+    scratch_begin();
+    clv_tokens *tokens = NULL;
+    int32_t ids[10];
+    const char *path = in_scratch("a.h5");
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, 1});
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_OK(clv_tokens_open(world, 1, &path, &tokens));
+    CHECK_STATUS(clv_tokens_read(tokens, 0, 10, ids), CLV_ELIMIT);
+    CHECK(strstr(clv_last_error(), path) && strstr(clv_last_error(), "expected at most 0, found"));
+    clv_tokens_close(&tokens);
+    scratch_end();
+}
+
 /* 64-bit ids that no model has. */
 static void too_large(void)
 {
@@ -475,6 +491,7 @@ const check_case check_cases[] = {
     {"refuses HDF5", refuses_hdf5},
     {"texts and tokens do not mix", mixed},
     {"too large", too_large},
+    {"beyond vocabulary", beyond_vocabulary},
     {"damaged", damaged},
     {0},
 };

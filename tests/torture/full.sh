@@ -6,9 +6,9 @@
 #     [SIZES=20] tests/torture/full.sh
 #
 # A tmpfs of each size, from one that takes nothing to one that takes all, is saved into by
-# tests/torture/saver on 1 to 4 ranks and, every fifth one, by a training run. Each must end within
-# 10 seconds (30 for training): with all saved, or with a message that names the folder and says
-# that there is no room. Then no temporary file may be there, the newest checkpoint is no older than
+# tests/torture/saver on 1 to 4 ranks, half of them in the background, and, every fifth one, by a
+# training run. Each must end within 10 seconds (30 for training): with all saved, or with a message
+# that names the folder and says that there is no room. Then no temporary file may be there, the newest checkpoint is no older than
 # the last one said to be saved, every file verifies, and once there is room the next save works.
 # Mounts as root, or in a user namespace of its own; 77 where neither is allowed: then
 # tests/torture/faults, whose disk stays full from any call on, is the test.
@@ -72,9 +72,9 @@ check() {
     [ $code = 0 ] || fail "the newest does not verify"
 }
 
-# $1: ranks.
+# $1: ranks. $2: background or not.
 save() {
-    run 10 "$MPIEXEC" -n "$1" "$SAVER" "$dir" 6 2
+    run 10 "$MPIEXEC" -n "$1" "$SAVER" "$dir" 6 2 "$2"
     said=$(sed -n 's/^saved \([0-9]*\)$/\1/p' "$log" | tail -n 1)
     [ $code != 0 ] || [ "$said" = 6 ] || fail "succeeded, but saved ${said:-nothing}"
     check "${said:-0}"
@@ -104,9 +104,24 @@ while [ $k -lt "$SIZES" ]; do
     kib=$((64 + k * 1400 / SIZES))
     what="a disk of $kib KiB"
     umount "$disk" && mount -t tmpfs -o size=${kib}k none "$disk" || fail "cannot mount"
-    if [ $((k % 5)) = 4 ]; then train; else save $((k % 4 + 1)); fi
+    case $((k / 4 % 2)) in 0) way=foreground ;; *) way=background ;; esac
+    if [ $((k % 5)) = 4 ]; then train; else save $((k % 4 + 1)) $way; fi
     k=$((k + 1))
 done
 what="all sizes"
 [ $refused -gt 0 ] && [ $refused -lt "$SIZES" ] || fail "$refused of $SIZES disks were too small"
+
+# What doctor says of a disk without room, and of one that nobody may write to.
+doctor() {
+    run 60 "$CLEAVE" doctor --dir "$disk"
+    [ $code = 1 ] || fail "exit status $code of doctor"
+    grep -q "$1" "$log" || fail "doctor does not say $1"
+    ! grep -qi 'elsewhere\|crash' "$log" || [ "$2" = elsewhere ] || fail "doctor sends elsewhere"
+}
+what="a full disk"
+dd if=/dev/zero of="$disk/filler" bs=4k 2>"$log"
+doctor 'make room' here
+what="a disk to read"
+mount -o remount,ro "$disk" || fail "cannot remount"
+doctor 'Read-only file system' elsewhere
 echo "DONE full.sh: $SIZES sizes, $refused of them too small"

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -15,7 +16,7 @@
 
 const char *const shim_fault_names[SHIM_FAULTS] = {"EIO", "ENOSPC", "short write", "EINTR"};
 
-enum { MOST_FILES = 4096 };
+enum { MOST_FILES = 4096, MOST_FOLDERS = 16, PATH = 512 };
 
 static struct {
     atomic_bool armed;
@@ -24,7 +25,8 @@ static struct {
     atomic_int_fast64_t left; /* calls until the one that is struck */
     const char *_Atomic struck;
     atomic_bool vital;
-    atomic_bool ours[MOST_FILES]; /* descriptors of files in the folder */
+    atomic_bool ours[MOST_FILES];      /* descriptors of files in the folder */
+    char unsynced[MOST_FOLDERS][PATH]; /* folders with new names; "": a free place */
 } shim;
 
 void shim_arm(const char *folder, int64_t nth, shim_fault fault)
@@ -35,6 +37,7 @@ void shim_arm(const char *folder, int64_t nth, shim_fault fault)
     shim.vital = false;
     shim.left = nth;
     for (int fd = 0; fd < MOST_FILES; fd++) shim.ours[fd] = false;
+    memset(shim.unsynced, 0, sizeof shim.unsynced);
     shim.armed = true;
 }
 
@@ -43,6 +46,46 @@ const char *shim_disarm(bool *vital)
     shim.armed = false;
     *vital = shim.vital;
     return shim.struck;
+}
+
+const char *shim_unsynced(void)
+{
+    for (int i = 0; i < MOST_FOLDERS; i++)
+        if (shim.unsynced[i][0]) return shim.unsynced[i];
+    return NULL;
+}
+
+/* ---- Names -------------------------------------------------------------------------------- */
+
+static void sync_names(const char *folder)
+{
+    for (int i = 0; i < MOST_FOLDERS; i++)
+        if (strcmp(shim.unsynced[i], folder) == 0) shim.unsynced[i][0] = 0;
+}
+
+/* The calling thread alone changes names: rank 0 does it stage by stage. */
+static void note_name(const char *path)
+{
+    char folder[PATH];
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 1 && path[length - 1] != '/') length--;
+    while (length > 1 && path[length - 1] == '/') length--;
+    snprintf(folder, sizeof folder, "%.*s", (int)length, path);
+    sync_names(folder);
+    for (int i = 0; i < MOST_FOLDERS; i++)
+        if (!shim.unsynced[i][0]) {
+            strcpy(shim.unsynced[i], folder);
+            return;
+        }
+}
+
+static void note_sync(int fd)
+{
+    char link[64], folder[PATH];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, folder, sizeof folder - 1);
+    if (length > 0) folder[length] = 0, sync_names(folder);
 }
 
 /* ---- What happens to a call ----------------------------------------------------------- */
@@ -161,7 +204,9 @@ EXPORT int fsync(int fd)
 {
     REAL(fsync);
     STRIKE(is_open(fd), VITAL);
-    return real(fd);
+    int code = real(fd);
+    if (code == 0 && is_open(fd)) note_sync(fd);
+    return code;
 }
 
 EXPORT int fdatasync(int fd)
@@ -216,7 +261,9 @@ EXPORT int mkdir(const char *path, mode_t mode)
 {
     REAL(mkdir);
     STRIKE(is_ours(path), NEEDS_ROOM);
-    return real(path, mode);
+    int code = real(path, mode);
+    if (code == 0 && is_ours(path)) note_name(path);
+    return code;
 }
 
 EXPORT DIR *opendir(const char *path)
@@ -232,5 +279,7 @@ EXPORT int rename(const char *from, const char *to)
 {
     REAL(rename);
     STRIKE(is_ours(to), VITAL);
-    return real(from, to);
+    int code = real(from, to);
+    if (code == 0 && is_ours(to)) note_name(to);
+    return code;
 }

@@ -28,5 +28,8 @@ void shim_arm(const char *folder, int64_t nth, shim_fault fault);
  * whether a save cannot have succeeded if that call failed: it was a read, a write, a sync, a
  * rename or a reservation. */
 const char *shim_disarm(bool *vital);
+/* A folder in which a name was made since the shim was armed, and not synced since then: a power
+ * cut can lose the name. NULL: none. */
+const char *shim_unsynced(void);
 
 #endif
