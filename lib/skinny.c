@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    CHUNK = CLVI_CHUNK,
+    CHUNK = 256,             /* elements of k in one sum where there are no leaves */
     ROOM = 320 << 10,        /* bytes for op(A), or as much of it as fits                   */
     SUMS = 272 << 10,        /* bytes of sums: half of a second cache                       */
     LEVELS = 7,              /* sums that wait in a tree of 64 leaves                       */
@@ -111,7 +111,8 @@ static void choose_chunk(worker *w)
     const clvi_product_args *p = w->args;
     int64_t room = ROOM / (p->m * (int64_t)w->size) / LINE * LINE - LINE;
     w->dots = p->B.trans && p->nleaves == 0;
-    w->chunk = p->nleaves > 0 ? CHUNK : CHUNK / CLVI_SKINNY_DEPTH * CLVI_SKINNY_DEPTH;
+    w->chunk =
+        p->nleaves > 0 ? clvi_chain(p->dtype) : CHUNK / CLVI_SKINNY_DEPTH * CLVI_SKINNY_DEPTH;
     if (w->dots) w->chunk = room < p->k ? room : p->k;
 }
 
