@@ -169,10 +169,9 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
     }
 }
 
-/* c[m, width] := the chunk k of the columns. */
-static void sum_chunk(worker *w, range k, range columns, char *c)
+/* c[m, width] += the chunk k of the columns. */
+static void add_chunk(worker *w, range k, range columns, char *c)
 {
-    memset(c, 0, (size_t)(w->args->m * w->ld) * w->size);
     if (w->A) {
         multiply(w, k, columns, w->A + (size_t)k.begin * w->size, w->lda, c);
     } else {
@@ -200,17 +199,23 @@ static void add_slot(worker *w, int i)
     clvi_axpby(w->args->dtype, w->args->m * w->ld, 1, slot(w, i), 1, slot(w, i - 1));
 }
 
-/* Slot i := the leaf k of the columns. */
+static void clear_slot(worker *w, int i)
+{
+    memset(slot(w, i), 0, (size_t)(w->args->m * w->ld) * w->size);
+}
+
+/* Slot i := the leaf k of the columns: chunks are summed apart only where the order asks for it. */
 static void sum_leaf(worker *w, range k, range columns, int i)
 {
-    int64_t chunk = w->chunk;
-    sum_chunk(w, intersection(k, (range){k.begin, k.begin + chunk}), columns, slot(w, i));
-    for (int64_t l = k.begin + chunk; l < k.end; l += chunk) {
-        poll(w, chunk * (columns.end - columns.begin));
-        sum_chunk(w, intersection(k, (range){l, l + chunk}), columns, slot(w, i + 1));
-        add_slot(w, i + 1);
+    bool ordered = w->args->nleaves > 0;
+    clear_slot(w, i);
+    for (int64_t l = k.begin; l < k.end; l += w->chunk) {
+        int to = ordered && l > k.begin ? i + 1 : i;
+        if (to > i) clear_slot(w, to);
+        add_chunk(w, intersection(k, (range){l, l + w->chunk}), columns, slot(w, to));
+        if (to > i) add_slot(w, to);
+        poll(w, w->chunk * (columns.end - columns.begin));
     }
-    poll(w, chunk * (columns.end - columns.begin));
 }
 
 /* The same as finish where C is stored as its transpose, whose rows are columns of the sums. */
