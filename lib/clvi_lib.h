@@ -140,9 +140,13 @@ typedef struct {
 } clvi_product_args;
 void clvi_gemm_tiles(const clvi_product_args *args);
 
-/* Elements of k in one chain of a leaf's sum, from the leaf's start; chains are added left to
- * right. */
-enum { CLVI_CHUNK = 256 };
+/* Elements of k in one chain of a leaf's sum, from the leaf's start, f32 or f64; chains are added
+ * left to right. It is what the first-level cache has room for in a right panel of the product:
+ * the same everywhere, as the bits of every reproducible result depend on it. */
+static inline int64_t clvi_chain(clv_dtype dtype)
+{
+    return 2048 / (int64_t)clv_dtype_size(dtype);
+}
 
 /* Allocates what clvi_gemm_tiles packs into, once for the process; later calls are free.
  * leaves: of products with leaves too. clvi_gemm_memory: bytes of it. */

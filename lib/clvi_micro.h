@@ -86,12 +86,12 @@ typedef struct {
 typedef struct {
     int nleaves;
     const int64_t *edges;
-    int64_t chunk, deepest; /* longest chunk; what a step may pack */
-    int leaf, waiting;      /* sums in slots 0 .. waiting - 1      */
+    int64_t chunk;     /* the longest, and the most that a step packs */
+    int leaf, waiting; /* sums in slots 0 .. waiting - 1               */
     int64_t k;
 } clvi_tree;
 
-clvi_tree clvi_tree_begin(int nleaves, const int64_t edges[], int64_t chunk, int64_t deepest);
+clvi_tree clvi_tree_begin(int nleaves, const int64_t edges[], int64_t chunk);
 /* False after the last step. */
 bool clvi_tree_step(clvi_tree *tree, clvi_step *step);
 /* Slots that outlive a step, at most, of the whole walk. */

@@ -22,12 +22,12 @@
 #include <time.h>
 
 /* Bytes of buffers that all threads share. Right panels of 8 MiB are 8192 columns of k = 256: all
- * of most products. Slots are for a thousand rows and columns or two of the sums of many leaves, so
+ * of most products. Slots are for two sums of each of 2048 x 4096 elements of C and a little, so
  * that little is packed twice (with a quarter of them it took 2 % longer); one leaf needs few. */
 enum {
     RIGHT = 8 << 20,
     FEW_SLOTS = 4 << 20,
-    SLOTS = 64 << 20,
+    SLOTS = 66 << 20,
     A_THREAD = 1 << 20, /* at least, of each */
     SQUARE = 2048,
     MOST_THREADS = 256
@@ -57,12 +57,6 @@ static int64_t most(int64_t a, int64_t b)
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
-}
-/* k of a tree that is packed together, at most: two chunks, so that a leaf of up to two is summed
- * without leaving the second-level cache. */
-static int64_t deepest(void)
-{
-    return 2 * CLVI_CHUNK;
 }
 
 /* Rows whose left panels fill what BLIS makes them fill of the second-level cache. */
@@ -95,7 +89,8 @@ static void size_buffers(int threads)
 {
     for (int i = 0; i < 2; i++) {
         const clvi_micro *k = clvi_micro_kernel(i == 0 ? CLV_F32 : CLV_F64);
-        int64_t most_depth = most(deepest(), k->kc), rows = left_rows(k, 1), width = k->left.width;
+        int64_t most_depth = most(clvi_chain(k->dtype), k->kc), rows = left_rows(k, 1),
+                width = k->left.width;
         /* Where it is deepest a block can be one panel, else it has at most mc kc elements. */
         grow(&buffers.left.bytes,
              panel_bytes(k, &k->left, most(most_depth, k->mc * k->kc / width)));
@@ -182,7 +177,7 @@ typedef struct {
     int64_t m, n; /* as the micro-kernel sees them */
     int nleaves;
     const int64_t *edges;
-    int64_t chunk, depth;
+    int64_t chunk;
     int kept;
     meeting *meetings;
 } product;
@@ -321,7 +316,7 @@ static void run_worker(worker *w)
             share(w->j0, w->j1, nr, (int)across, (int)c, &b.j0, &b.j1);
             share(0, p->m, mr, (int)down, (int)r, &b.i0, &b.i1);
             b.tiles = ceil_div(b.i1 - b.i0, mr);
-            clvi_tree tree = clvi_tree_begin(p->nleaves, p->edges, p->chunk, p->depth);
+            clvi_tree tree = clvi_tree_begin(p->nleaves, p->edges, p->chunk);
             clvi_step step;
             while (clvi_tree_step(&tree, &step)) run_step(w, &step, b);
         }
@@ -350,7 +345,7 @@ static void size_block(worker *w, size_t right, size_t slots)
 {
     const product *p = w->p;
     const clvi_micro *k = p->tiling.micro;
-    int64_t across = (int64_t)(right / panel_bytes(k, &k->right, most(p->depth, 1)));
+    int64_t across = (int64_t)(right / panel_bytes(k, &k->right, most(p->chunk, 1)));
     int64_t down = ceil_div(p->m, k->left.width);
     across = least(across, ceil_div(w->j1 - w->j0, k->right.width));
     if (p->kept > 0) {
@@ -471,7 +466,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
     product p = {.args = a,
                  .nleaves = tree ? a->nleaves : 1,
                  .edges = tree ? a->edges : whole,
-                 .chunk = CLVI_CHUNK};
+                 .chunk = clvi_chain(a->dtype)};
     p.tiling = (clvi_tiling){.micro = micro,
                              .alpha = a->alpha,
                              .beta = a->beta,
@@ -480,10 +475,9 @@ void clvi_gemm_tiles(const clvi_product_args *a)
     p.tiling.typed_beta = f32 ? (void *)&beta : (void *)&a->beta;
     if (!tree) {
         int64_t kc = micro->kc;
-        p.chunk = p.depth = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
-    } else
-        p.depth = most(deepest(), p.chunk);
-    p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk, p.depth));
+        p.chunk = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
+    }
+    p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk));
     if (p.tiling.direct && p.kept > 0) p.kept--;
     set_sides(&p);
     run(&p);

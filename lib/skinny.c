@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    CHUNK = CLVI_CHUNK,
+    CHUNK = 256,             /* elements of k in one sum where there are no leaves */
     ROOM = 320 << 10,        /* bytes for op(A), or as much of it as fits                   */
     SUMS = 272 << 10,        /* bytes of sums: half of a second cache                       */
     LEVELS = 7,              /* sums that wait in a tree of 64 leaves                       */
@@ -111,7 +111,8 @@ static void choose_chunk(worker *w)
     const clvi_product_args *p = w->args;
     int64_t room = ROOM / (p->m * (int64_t)w->size) / LINE * LINE - LINE;
     w->dots = p->B.trans && p->nleaves == 0;
-    w->chunk = p->nleaves > 0 ? CHUNK : CHUNK / CLVI_SKINNY_DEPTH * CLVI_SKINNY_DEPTH;
+    w->chunk =
+        p->nleaves > 0 ? clvi_chain(p->dtype) : CHUNK / CLVI_SKINNY_DEPTH * CLVI_SKINNY_DEPTH;
     if (w->dots) w->chunk = room < p->k ? room : p->k;
 }
 
@@ -168,10 +169,9 @@ static void multiply(const worker *w, range k, range columns, const char *a, int
     }
 }
 
-/* c[m, width] := the chunk k of the columns. */
-static void sum_chunk(worker *w, range k, range columns, char *c)
+/* c[m, width] += the chunk k of the columns. */
+static void add_chunk(worker *w, range k, range columns, char *c)
 {
-    memset(c, 0, (size_t)(w->args->m * w->ld) * w->size);
     if (w->A) {
         multiply(w, k, columns, w->A + (size_t)k.begin * w->size, w->lda, c);
     } else {
@@ -199,17 +199,23 @@ static void add_slot(worker *w, int i)
     clvi_axpby(w->args->dtype, w->args->m * w->ld, 1, slot(w, i), 1, slot(w, i - 1));
 }
 
-/* Slot i := the leaf k of the columns. */
+static void clear_slot(worker *w, int i)
+{
+    memset(slot(w, i), 0, (size_t)(w->args->m * w->ld) * w->size);
+}
+
+/* Slot i := the leaf k of the columns: chunks are summed apart only where the order asks for it. */
 static void sum_leaf(worker *w, range k, range columns, int i)
 {
-    int64_t chunk = w->chunk;
-    sum_chunk(w, intersection(k, (range){k.begin, k.begin + chunk}), columns, slot(w, i));
-    for (int64_t l = k.begin + chunk; l < k.end; l += chunk) {
-        poll(w, chunk * (columns.end - columns.begin));
-        sum_chunk(w, intersection(k, (range){l, l + chunk}), columns, slot(w, i + 1));
-        add_slot(w, i + 1);
+    bool ordered = w->args->nleaves > 0;
+    clear_slot(w, i);
+    for (int64_t l = k.begin; l < k.end; l += w->chunk) {
+        int to = ordered && l > k.begin ? i + 1 : i;
+        if (to > i) clear_slot(w, to);
+        add_chunk(w, intersection(k, (range){l, l + w->chunk}), columns, slot(w, to));
+        if (to > i) add_slot(w, to);
+        poll(w, w->chunk * (columns.end - columns.begin));
     }
-    poll(w, chunk * (columns.end - columns.begin));
 }
 
 /* The same as finish where C is stored as its transpose, whose rows are columns of the sums. */

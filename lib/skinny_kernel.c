@@ -14,10 +14,11 @@ enum {
     DEPTH = CLVI_SKINNY_DEPTH,
     SHALLOW = CLVI_SKINNY_SHALLOW,
     DEEP = 32, /* rows of a panel */
+    APART = 8, /* rows from one stream to the next, at most */
     /* Bytes of a stream of rows that are on their way; of bf16 those before them are used up in
      * half the time (measured: 512 bytes are too few on servers). */
-    AHEAD_f32 = 384,
-    AHEAD_f64 = 384,
+    AHEAD_f32 = 512,
+    AHEAD_f64 = 512,
     AHEAD_bf16 = 1536
 };
 

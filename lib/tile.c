@@ -122,23 +122,16 @@ static tile tile_at(const clvi_micro *micro, const series *s, int64_t i, int64_t
     return t;
 }
 
-/* The micro-kernel is done with C by the time it is read. */
+/* The micro-kernel is done with C by the time it is read. Into the second-level cache, and not to
+ * be written: that takes fewer of the few lines that can be on their way at once, for which the
+ * micro-kernel would wait. */
 static void prefetch(const clvi_micro *micro, tile x)
 {
     size_t size = clv_dtype_size(micro->dtype);
     for (int64_t i = 0; i < x.lines; i++) {
         const char *line = (const char *)x.data + (size_t)(i * x.ld) * size;
-        for (size_t b = 0; b < (size_t)x.length * size; b += 64) __builtin_prefetch(line + b, 1);
+        for (size_t b = 0; b < (size_t)x.length * size; b += 64) __builtin_prefetch(line + b, 0, 2);
     }
-}
-
-/* The right panel that comes next follows in memory; it comes from the last-level cache, so each
- * tile asks for its part of it. */
-static void prefetch_next(const char *panel, size_t bytes, int64_t i, int64_t tiles)
-{
-    size_t part = (bytes / (size_t)tiles + 64) / 64 * 64;
-    const char *next = panel + bytes + (size_t)i * part;
-    for (size_t b = 0; b < part; b += 64) __builtin_prefetch(next + b, 0, 2);
 }
 
 /* The sums of tile i in the slots that a chunk ends. */
@@ -167,7 +160,6 @@ static void run_chunk(const clvi_tiling *t, const clvi_step *step, const clvi_co
         int64_t m = i + 1 < tiles ? mr : end;
         tile to = tile_at(k, &slots[0], i, m);
         for (int j = 1; j <= c->merges; j++) prefetch(k, tile_at(k, &slots[j], i, m));
-        prefetch_next(right, (size_t)(c->depth * k->right.ld) * size, i, tiles);
         k->multiply(k->rows ? to.lines : to.length, k->rows ? to.length : to.lines, c->depth,
                     t->typed_alpha, left, right, beta, to.data, k->rows ? to.ld : 1,
                     k->rows ? 1 : to.ld, k->hints, k->context);
@@ -185,13 +177,9 @@ static void run_plain(const clvi_tiling *t, const clvi_step *step, const clvi_co
     const char *left = x->left;
     char *C = x->C;
     const void *beta = step->chunks[0].add ? k->one : t->typed_beta;
-    int64_t tiles = (x->m + mr - 1) / mr;
-    size_t bytes = (size_t)(step->depth * k->right.ld) * size;
-    for (int64_t i = 0; i < x->m; i += mr, left += panel, C += (size_t)(mr * rs) * size) {
-        prefetch_next(x->right, bytes, i / mr, tiles);
+    for (int64_t i = 0; i < x->m; i += mr, left += panel, C += (size_t)(mr * rs) * size)
         k->multiply(x->m - i < mr ? x->m - i : mr, x->n, step->depth, t->typed_alpha, left,
                     x->right, beta, C, rs, cs, k->hints, k->context);
-    }
 }
 
 void clvi_column_run(const clvi_tiling *t, const clvi_step *step, const clvi_column *x)

@@ -9,10 +9,10 @@
  */
 #include "clvi_micro.h"
 
-clvi_tree clvi_tree_begin(int nleaves, const int64_t edges[], int64_t chunk, int64_t deepest)
+clvi_tree clvi_tree_begin(int nleaves, const int64_t edges[], int64_t chunk)
 {
-    assert(chunk > 0 && deepest >= chunk && edges[0] == 0);
-    return (clvi_tree){.nleaves = nleaves, .edges = edges, .chunk = chunk, .deepest = deepest};
+    assert(chunk > 0 && edges[0] == 0);
+    return (clvi_tree){.nleaves = nleaves, .edges = edges, .chunk = chunk};
 }
 
 static int trailing_ones(int i)
@@ -51,7 +51,7 @@ bool clvi_tree_step(clvi_tree *t, clvi_step *step)
     while (t->leaf < t->nleaves && step->count < CLVI_STEP) {
         clvi_tree ahead = *t;
         clvi_chunk c = next_chunk(&ahead);
-        if (step->count > 0 && step->depth + c.depth > t->deepest) break;
+        if (step->count > 0 && step->depth + c.depth > t->chunk) break;
         c.offset = step->depth;
         step->depth += c.depth;
         step->chunks[step->count++] = c;

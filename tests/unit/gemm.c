@@ -192,7 +192,7 @@ static double fused(clv_dtype dtype, double a, double b, double c)
 
 static double leaf(const problem *p, int64_t i, int64_t j, int64_t begin, int64_t end)
 {
-    int64_t chunk = CLVI_CHUNK;
+    int64_t chunk = clvi_chain(p->args.dtype);
     double sum = 0;
     for (int64_t c = begin; c < end; c += chunk) {
         double chain = 0;

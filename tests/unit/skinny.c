@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 256, GUARD = 5, TILES = 30, LEAVES = 64 };
+enum { CHAIN_F32 = 512, CHAIN_F64 = 256, GUARD = 5, TILES = 30, LEAVES = 64 };
 
 /* A stored matrix [m,n], whole in double and cut into tiles that lie apart. */
 typedef struct {
@@ -119,10 +119,11 @@ static double fused(clv_dtype dtype, double a, double b, double c)
 
 static double leaf_sum(const problem *p, int64_t begin, int64_t end, int64_t i, int64_t j)
 {
+    int64_t length = p->dtype == CLV_F32 ? CHAIN_F32 : CHAIN_F64;
     double sum = 0;
-    for (int64_t k = begin; k < end; k += CHUNK) {
+    for (int64_t k = begin; k < end; k += length) {
         double chain = 0;
-        for (int64_t l = k; l < k + CHUNK && l < end; l++)
+        for (int64_t l = k; l < k + length && l < end; l++)
             chain = fused(p->dtype, value(&p->A, i, l), value(&p->B, l, j), chain);
         sum = k == begin ? chain : rounded(p->dtype, chain + sum);
     }
