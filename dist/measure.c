@@ -6,6 +6,8 @@
  */
 #include "clvi_planner.h"
 
+#include <math.h>
+
 enum { RUNS = 3, OPERANDS = CLVI_OPERANDS };
 
 typedef clv_matrix *scratch[CLVI_TEAM][OPERANDS];
@@ -65,16 +67,19 @@ clv_status clvi_measure(int count, const clvi_team teams[], int *fastest)
 {
     clv_status status;
     scratch matrices = {{NULL}};
-    double best = 0;
+    double best = INFINITY;
     *fastest = 0;
     CLVI_TRY(make_scratch(&teams[0], matrices)); /* all are of the same problems */
     for (int i = 0; i < count; i++) {
-        double seconds = 0;
-        CLVI_TRY(time_team(&teams[i], matrices, &seconds));
-        if (i > 0 && seconds >= best) continue;
+        double seconds;
+        status = time_team(&teams[i], matrices, &seconds);
+        if (status == CLV_ENOMEM && (isfinite(best) || i + 1 < count)) continue; /* another fits */
+        CLVI_TRY(status);
+        if (seconds >= best) continue;
         best = seconds;
         *fastest = i;
     }
+    status = CLV_OK;
 done:
     for (int i = 0; i < CLVI_TEAM; i++)
         for (int j = 0; j < OPERANDS; j++) clv_matrix_destroy(&matrices[i][j]);
