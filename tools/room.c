@@ -97,14 +97,14 @@ clv_status room_nodes(clv_grid *grid, int *nodes, int *ranks)
 {
     int size = clv_grid_size(grid), rank = clv_grid_rank(grid), same = 1;
     const char *text = getenv("CLEAVE_NODE_SIZE");
-    double pretended = 0; /* as the library reads it: 2, 1K */
+    double pretended; /* ranks of a node, as the library reads it: 2, 1K */
     double *numbers = calloc((size_t)size, sizeof *numbers);
     clv_status status =
         numbers ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for the names of %d hosts", size);
     TRY(clv_grid_agree(grid, status));
     /* The library takes n consecutive ranks of a host for a node. */
-    if (text && bytes_parse(text, &pretended) && pretended > 0) pretended = floor(rank / pretended);
-    numbers[rank] = host_number() + pretended;
+    if (!text || !bytes_parse(text, &pretended)) pretended = 0;
+    numbers[rank] = host_number() + (pretended > 0 ? floor(rank / pretended) : 0);
     TRY(clv_grid_reduce(grid, CLV_SUM, size, numbers));
     while (same < size && numbers[same] == numbers[0]) same++;
     *nodes = size / same, *ranks = size % same ? 0 : same;
