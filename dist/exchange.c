@@ -464,13 +464,14 @@ static void place(clvi_exchange *x, const piece *p, double alpha, double beta, c
         ld[i] = p[i].ld;
         if (!data[i]) return;
     }
-    if (x->terms == 1 && data[0] == to[0] && alpha == 1 && beta == 0) return;
     for (int i = 0; (q = next_invited(x, p->part, WHOLE, &i, &common)); count++) {
         to[count] = at(invitation(q), x->dtype, common);
         ldto[count] = q->ldthere;
     }
-    clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta, count, to, ldto,
-                  streamed(x));
+    int there = x->terms == 1 && data[0] == to[0] && alpha == 1 && beta == 0;
+    if (count > there)
+        clvi_sum_rows(x->dtype, p->part.m, p->part.n, x->terms, data, ld, alpha, beta,
+                      count - there, to + there, ldto + there, streamed(x));
     for (int i = 0; (q = next_invited(x, p->part, !WHOLE, &i, &common));)
         clvi_axpby_rows(x->dtype, common.m, common.n, 1, at(dst, x->dtype, common), dst.ld, 0,
                         at(invitation(q), x->dtype, common), q->ldthere);

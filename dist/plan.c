@@ -146,15 +146,17 @@ done:
     return status;
 }
 
-/* Everything that executing needs. Local. */
-static clv_status prepare_move(clv_plan *plan, const clv_matrix *src, const clv_matrix *dst)
+/* Everything that executing needs. spread: as the exchange's option. Local. */
+static clv_status prepare_move(clv_plan *plan, const clv_matrix *src, const clv_matrix *dst,
+                               bool spread)
 {
     clv_status status;
     uint64_t cap = plan->model.memory;
     clv_spec from = clv_matrix_spec(src), to = clv_matrix_spec(dst);
     clvi_exchange_options options = {.accumulate = !plan->model.overwrite && to.dtype != CLV_I32,
                                      .staged = clvi_matrix_staged(src),
-                                     .staged_dst = clvi_matrix_staged(dst)};
+                                     .staged_dst = clvi_matrix_staged(dst),
+                                     .spread = spread};
     plan->specs[0] = from;
     plan->specs[1] = to;
     CLVI_TRY(clvi_move_create(plan->grid, from, to, 0, options, &plan->move));
@@ -174,6 +176,7 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
     clv_grid *grid = clv_matrix_grid(src);
     clv_spec from = clv_matrix_spec(src), to = clv_matrix_spec(dst);
     int64_t values[2 * CLVI_SPEC_VALUES];
+    double staged = clvi_matrix_staged(dst);
     clvi_spec_values(from, values);
     clvi_spec_values(to, values + CLVI_SPEC_VALUES);
     *out = NULL;
@@ -181,7 +184,8 @@ clv_status clv_plan_move(const clv_matrix *src, const clv_matrix *dst,
                             CLVI_SPEC_NAMES("src") "," CLVI_SPEC_NAMES("dst"), 2 * CLVI_SPEC_VALUES,
                             values));
     CLVI_TRY(clvi_plan_open(grid, CLV_OK, options, out));
-    CLVI_TRY(clv_grid_agree(grid, prepare_move(*out, src, dst)));
+    CLVI_TRY(clv_grid_reduce(grid, CLV_MAX, 1, &staged));
+    CLVI_TRY(clv_grid_agree(grid, prepare_move(*out, src, dst, staged == 0)));
     clvi_plan_add_move(*out, "", from, to);
     CLVI_TRY(clvi_plan_close(*out));
 done:

@@ -18,7 +18,8 @@ enum {
     CHUNK = 512, /* elements                                             */
     LEVELS = 24, /* more than the prime factors of a number of processes */
     LINE = 64,
-    SHORT = 1 << 10 /* bytes of a row that is not worth streaming        */
+    PIECE = 8 << 10, /* bytes that are copied to several places at once     */
+    SHORT = 1 << 10  /* bytes of a row that is not worth streaming        */
 };
 
 /* Processors fetch ahead within a page; this reaches the next, whose address takes a while to
@@ -72,6 +73,25 @@ static void copy_streamed(size_t bytes, const char *x, char *z)
     memcpy(z + i, x + i, bytes - i);
 }
 
+/* Every z := alpha x + beta z[0], a piece after the other, so that x is read once. streamed: alpha
+ * 1, beta 0, all z equally far into a line. */
+static void copy(clv_dtype dtype, int64_t n, double alpha, const char *x, double beta, int places,
+                 void *const z[], bool streamed)
+{
+    size_t size = clv_dtype_size(dtype), bytes = (size_t)n * size;
+    size_t count = PIECE - (uintptr_t)z[0] % LINE / size * size;
+    if (places == 1) count = bytes;
+    for (size_t i = 0; i < bytes; i += count, count = PIECE) {
+        if (count > bytes - i) count = bytes - i;
+        if (streamed) {
+            for (int p = 0; p < places; p++) copy_streamed(count, x + i, (char *)z[p] + i);
+        } else {
+            clvi_axpby(dtype, (int64_t)(count / size), alpha, x + i, beta, (char *)z[0] + i);
+            repeat(count, i, places, z);
+        }
+    }
+}
+
 /* bf16 is added in f32 and rounded once. */
 static void sum_bf16(int terms, const void *const t[], int64_t n, double alpha, double beta,
                      int places, void *const z[])
@@ -96,12 +116,8 @@ static void sum_bf16(int terms, const void *const t[], int64_t n, double alpha, 
 static void sum(clv_dtype dtype, int terms, const void *const t[], int64_t n, double alpha,
                 double beta, int places, void *const z[], bool streamed)
 {
-    size_t bytes = (size_t)n * clv_dtype_size(dtype);
-    if (terms == 1 && streamed) {
-        for (int p = 0; p < places; p++) copy_streamed(bytes, t[0], z[p]);
-    } else if (terms == 1) {
-        clvi_axpby(dtype, n, alpha, t[0], beta, z[0]);
-        repeat(bytes, 0, places, z);
+    if (terms == 1) {
+        copy(dtype, n, alpha, t[0], beta, places, z, streamed);
     } else if (dtype == CLV_BF16) {
         sum_bf16(terms, t, n, alpha, beta, places, z);
     } else {

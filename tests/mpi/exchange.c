@@ -282,9 +282,69 @@ static void large_sums(void)
     }
 }
 
+static float old_or_new(int64_t e, bool new)
+{
+    return (float)(e % 1009 + (new ? 3 : 7));
+}
+
+/* Copies of an m x n matrix that `from` cuts, where all of every process's could be written by its
+ * neighbours but on some ranks is not; with accumulate, dst := 3 src - 2 dst. */
+static void check_gather(clv_grid *grid, const char *from, const char *to, int64_t m, int64_t n,
+                         bool accumulate, int variant)
+{
+    double alpha = accumulate ? 3 : 1, beta = accumulate ? -2 : 0;
+    clv_spec cut = {.m = m, .n = n, .layout = ref_layout(3, from, NULL)}, whole = cut;
+    whole.layout = ref_layout(3, to, NULL);
+    either src = make(grid, cut, variant % 2), dst = make(grid, whole, false);
+    clv_block s = clv_matrix_block(src.matrix), d = clv_matrix_block(dst.matrix);
+    void *private = (check_rank() + variant) % 3 ? NULL : calloc((size_t)(d.m * d.ld) + 1, 4);
+    clvi_move *move = NULL;
+    if (private) d.data = private;
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++)
+            ((float *)s.data)[i * s.ld + j] = old_or_new((s.row0 + i) * n + s.col0 + j, true);
+    for (int64_t i = 0; i < d.m; i++)
+        for (int64_t j = 0; j < d.n; j++)
+            ((float *)d.data)[i * d.ld + j] = old_or_new((d.row0 + i) * n + d.col0 + j, false);
+    CHECK_OK(clvi_move_create(grid, cut, whole, 0,
+                              (clvi_exchange_options){.accumulate = accumulate, .spread = true},
+                              &move));
+    CHECK_OK(clvi_move_execute(move, alpha, s, beta, d));
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < d.m; i++)
+        for (int64_t j = 0; j < d.n; j++) {
+            int64_t e = (d.row0 + i) * n + d.col0 + j;
+            double want = alpha * old_or_new(e, true) + beta * old_or_new(e, false);
+            wrong += ((float *)d.data)[i * d.ld + j] != (float)want;
+        }
+    CHECK_INT(wrong, 0);
+    clvi_move_destroy(&move);
+    free(private);
+    drop(&src);
+    drop(&dst);
+}
+
+/* What a move only copies, small and so large that each process writes its part to all. */
+static void gathers(void)
+{
+    static const char *const layouts[][2] = {
+        {"RRR", "==="}, {"CRC", "==="}, {"=R=", "==="}, {"RRC", "R=="}, {"RCR", "R=R"}};
+    for (int nodes = 0; nodes < 4; nodes++) {
+        clv_grid *grid = open_grid(node_sizes[nodes]);
+        for (int l = 0; l < 5; l++) {
+            const char *from = layouts[l][0], *to = layouts[l][1];
+            check_gather(grid, from, to, 13, 31, l % 2, l);
+            check_gather(grid, from, to, 1103, 997, l % 2, l);
+            check_gather(grid, from, to, 3, 400001, !(l % 2), l + 1);
+        }
+        clv_grid_destroy(&grid);
+    }
+}
+
 const check_case check_cases[] = {
     {"the engine in steps", engine_in_steps},
     {"sums follow the order", sums_follow_the_order},
     {"large sums", large_sums},
+    {"gathers", gathers},
     {0},
 };

@@ -105,6 +105,7 @@ static void large_sums(void)
 {
     for (int terms = 1; terms <= 3; terms++) {
         CHECK_INT(wrong(CLV_F32, 1, 600001, terms, 1, 0, true), 0);
+        CHECK_INT(wrong(CLV_F32, 1, 70001, terms, 3, -2, false), 0);
         CHECK_INT(wrong(CLV_F64, 501, 703, terms, 1, 0, true), 0);
         CHECK_INT(wrong(CLV_F32, 501, 1203, terms, 1, 0, true), 0);
     }
