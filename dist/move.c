@@ -133,20 +133,30 @@ static bool both_add(clv_grid *grid, const clvi_route routes[2])
     return clvi_route_volume(grid, &direct, clv_grid_rank(grid)).bytes <= SMALL;
 }
 
+static bool alone_on_its_node(const clv_grid *grid, int rank)
+{
+    for (int other = 0; other < clv_grid_size(grid); other++)
+        if (other != rank && clvi_grid_same_node(grid, rank, other)) return false;
+    return true;
+}
+
 /* Whether a move that copies and nothing else is worth splitting: each process first puts its block
  * where it belongs in dst, and the exchange that follows passes it on, so that it is read once and
  * written to all, where each would read the blocks of all: (1 + p) / 2p of the bytes. Measured:
- * slower below, where processes wait for each other once more. */
-static bool worth_spreading(const clv_grid *grid, const clvi_route *route)
+ * slower below, where processes wait for each other once more. Who is alone on a node would only
+ * send later. The same on every process. */
+static bool worth_spreading(const clv_grid *grid, clv_spec src, clv_spec dst)
 {
     enum { LARGE = 1 << 20 }; /* bytes */
-    uint64_t most = 0;
-    if (!clvi_move_is_view(grid, route->dst, route->src)) return false;
+    int64_t most = 0;         /* elements that a process lacks */
+    if (!clvi_move_is_view(grid, dst, src)) return false;
     for (int rank = 0; rank < clv_grid_size(grid); rank++) {
-        uint64_t bytes = clvi_route_volume(grid, route, rank).bytes;
-        if (bytes > most) most = bytes;
+        clv_block has = clv_spec_block(grid, src, rank), wants = clv_spec_block(grid, dst, rank);
+        int64_t lacks = wants.m * wants.n - has.m * has.n;
+        if (alone_on_its_node(grid, rank)) return false;
+        if (lacks > most) most = lacks;
     }
-    return most >= LARGE;
+    return most * (int64_t)clv_dtype_size(dst.dtype) >= LARGE;
 }
 
 clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_order order,
@@ -164,7 +174,7 @@ clv_status clvi_move_create(clv_grid *grid, clv_spec src, clv_spec dst, clv_orde
     if (move->nexchanges == 2 && !options.in_parts && both_add(grid, routes)) {
         routes[0].dst = routes[1].dst;
         move->nexchanges = 1;
-    } else if (move->nexchanges == 1 && options.spread && worth_spreading(grid, &routes[0])) {
+    } else if (move->nexchanges == 1 && options.spread && worth_spreading(grid, src, dst)) {
         routes[1] = routes[0];
         routes[0].dst = src;
         move->nexchanges = 2;
