@@ -37,8 +37,9 @@ typedef struct {
 
 /* Writes the matrices (no pending sums; names unique) and a JSON text, all text UTF-8, to path:
  * under a temporary name first, synced, checksummed tile by tile, marked complete, then renamed
- * over path. A crash at any moment leaves the old file or the new one. CLV_EIO before anything is
- * written where the file system has no room. Collective. */
+ * over path. A crash at any moment leaves the old file or the new one. The same content is the same
+ * file, byte for byte: there is no time in it. CLV_EIO before anything is written where the file
+ * system has no room. Collective. */
 CLV_API clv_status clv_checkpoint_write(clv_grid *grid, const char *path, int count,
                                         const clv_named matrices[], const char *json);
 

@@ -112,11 +112,9 @@ static maker new_maker(const char *path)
     maker make = {.path = path, .file = -1, .access = clvi_h5_access()};
     make.creation = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_userblock(make.creation, CLVI_FRONT);
-    /* Gaps before aligned values stay empty: the structure is one piece. */
-    H5Pset_file_space_strategy(make.creation, H5F_FSPACE_STRATEGY_AGGR, false, 1);
     H5Pset_link_creation_order(make.creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_link_phase_change(make.creation, MOST_LINKS, MOST_LINKS);
-    H5Pset_obj_track_times(make.creation, false); /* HDF5 keeps the root's times all the same */
+    H5Pset_obj_track_times(make.creation, false);
     make.groups = H5Pcreate(H5P_GROUP_CREATE);
     H5Pset_link_creation_order(make.groups, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_link_phase_change(make.groups, MOST_LINKS, MOST_LINKS);

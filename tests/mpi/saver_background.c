@@ -189,17 +189,18 @@ static void given_up(void)
     end();
 }
 
-/* Both ways write the same file, but for the time in the root group. */
+/* Both ways write the same file, now and in a later second: there is no time in it. */
 static void same_bytes(void)
 {
     begin(&(clv_saver_options){.background = true});
     CHECK_OK(save(1));
     CHECK_OK(clv_saver_wait(saver, NULL));
     fill(10);
+    nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 100000000}, NULL);
     CHECK_OK(clv_checkpoint_write(world, in_scratch("now.h5"), MATRICES, named, NULL));
     if (check_rank() == 0) {
         char command[1200];
-        snprintf(command, sizeof command, "cmp -s -i 8192 %s %s", in_scratch("now.h5"),
+        snprintf(command, sizeof command, "cmp %s %s", in_scratch("now.h5"),
                  in_scratch("run/step-00000001.h5"));
         CHECK_INT(system(command), 0);
     }
