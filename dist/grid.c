@@ -147,12 +147,12 @@ clv_status clv_grid_create(MPI_Comm comm, int naxes, const clv_axis axes[], clv_
 /* "row=2,col=4" into axes whose names lie in text, which is cut up. */
 static clv_status parse_axes(char *text, int *naxes, clv_axis axes[])
 {
-    char *rest = NULL;
     *naxes = 0;
-    for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+    for (char *word; (word = strsep(&text, ","));) {
         char *equals = strchr(word, '='), *end = NULL;
-        long size = equals ? strtol(equals + 1, &end, 10) : 0;
-        if (!equals || end == equals + 1 || *end || size < 1 || size > INT32_MAX)
+        bool digit = equals && equals[1] >= '0' && equals[1] <= '9';
+        long size = digit ? strtol(equals + 1, &end, 10) : 0;
+        if (!digit || *end || size < 1 || size > INT32_MAX)
             return clvi_fail(CLV_EARG,
                              "grid: expected NAME=SIZE,... as in row=2,col=2, found \"%s\"", word);
         if (*naxes == CLV_MAX_AXES)

@@ -101,6 +101,10 @@ static void bad_grids_are_refused(void)
     refused("row=0", "row=0");
     refused("row=-1", "row=-1");
     refused("row=2x", "row=2x");
+    refused("row=+1", "row=+1");
+    refused("row= 1", "row= 1");
+    refused("row=1,,col=1", "found \"\"");
+    refused("row=1,", "found \"\"");
     refused("row=99999999999999999999", "999");
     refused("2row=1", "2row");
     refused("_=1", "_");
