@@ -137,19 +137,17 @@ static clv_status open_mpich(bench *b)
     double size = clv_grid_size(b->grid), element = (double)clv_dtype_size(b->args->dtype);
     double count = b->bytes / element / (b->args->op == ALLREDUCE ? 1 : size);
     clv_status status = CLV_OK;
-    mpich *m = &b->mpich;
-    *m = (mpich){.op = (collective)b->args->op,
-                 .type = b->args->dtype == CLV_F32 ? MPI_FLOAT : MPI_DOUBLE,
-                 .comm = MPI_COMM_WORLD,
-                 .count = (int)count,
-                 .src = ordinary_memory(b->bytes),
-                 .dst = ordinary_memory(b->bytes)};
-    if (count > 2147483647.0)
-        status = tool_fail(CLV_ELIMIT,
-                           "--bytes: expected at most 2147483647 elements for MPI's int, found "
-                           "%.0f",
-                           count);
-    else if (!m->src || !m->dst)
+    if (count > INT32_MAX) /* on every process */
+        return tool_fail(CLV_ELIMIT,
+                         "--bytes: expected at most %d elements for MPI's int, found %.0f",
+                         INT32_MAX, count);
+    b->mpich = (mpich){.op = (collective)b->args->op,
+                       .type = b->args->dtype == CLV_F32 ? MPI_FLOAT : MPI_DOUBLE,
+                       .comm = MPI_COMM_WORLD,
+                       .count = (int)count,
+                       .src = ordinary_memory(b->bytes),
+                       .dst = ordinary_memory(b->bytes)};
+    if (!b->mpich.src || !b->mpich.dst)
         status = tool_fail(CLV_ENOMEM, "no memory for two buffers of %.0f bytes", b->bytes);
     return clv_grid_agree(b->grid, status);
 }
