@@ -9,15 +9,6 @@
 #include <cleave_scalapack.h>
 #include <clvi_dist.h>
 
-static inline int64_t clvi_smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static inline int64_t clvi_larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* ---- scalapack.c: every BLACS and ScaLAPACK call ---------------------------------- */
 
 /* The BLACS context whose process (i, j) is ranks[i + j * p]; -1 on other processes. It belongs to

@@ -52,25 +52,16 @@ typedef struct {
     int64_t row, begin, end; /* columns */
 } run;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t greatest(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* The run of a row at or after `row` of the elements [first, end), first < end; false after the
  * last. */
 static bool next_run(const lie *x, clvi_range elements, int64_t row, run *out)
 {
     const clv_block *b = &x->block;
-    int64_t last = least((elements.end - 1) / x->n, b->row0 + b->m - 1);
-    for (row = greatest(row, greatest(elements.begin / x->n, b->row0)); row <= last; row++) {
+    int64_t last = clvi_smaller((elements.end - 1) / x->n, b->row0 + b->m - 1);
+    for (row = clvi_larger(row, clvi_larger(elements.begin / x->n, b->row0)); row <= last; row++) {
         out->row = row;
-        out->begin = greatest(elements.begin - row * x->n, b->col0);
-        out->end = least(elements.end - row * x->n, b->col0 + b->n);
+        out->begin = clvi_larger(elements.begin - row * x->n, b->col0);
+        out->end = clvi_smaller(elements.end - row * x->n, b->col0 + b->n);
         if (out->begin < out->end) return true;
     }
     return false;
@@ -105,7 +96,7 @@ static ahead ahead_of(int64_t begin, int64_t bytes, int64_t row, int64_t piece, 
 {
     ahead next = {.parts = 1, .part = {0}};
     if (row > LONG_ROW) return next;
-    if (whole) next.parts = (int)least(clvi_units(row, bytes), PARTS);
+    if (whole) next.parts = (int)clvi_smaller(clvi_units(row, bytes), PARTS);
     for (int i = 0; i < next.parts; i++) next.part[i] = piece + (begin + i * bytes) % row - begin;
     return next;
 }
@@ -204,7 +195,7 @@ static int64_t piece_end(int64_t begin, int64_t row, int64_t end)
 {
     int64_t at = begin + PIECE;
     if (row > 0 && row <= LONG_ROW) at = clvi_units(at, row) * row;
-    return least(at, end);
+    return clvi_smaller(at, end);
 }
 
 /* Bytes that no other process has are hashed here in any case. */
@@ -286,7 +277,7 @@ clv_status clvi_reader_read(clvi_reader *reader, clv_spec spec, const clvi_targe
     find_lies(reader, spec, mine);
     for (; round.begin < range.end; round.begin = round.end) {
         share s = share_of(reader, mine->entry, round.begin);
-        round.end = least((round.begin / s.count + 1) * s.count, range.end);
+        round.end = clvi_smaller((round.begin / s.count + 1) * s.count, range.end);
         int64_t tiles = round.end - round.begin;
         for (int64_t i = 0; i < tiles; i++)
             CLVI_TRY(read_tile(reader, mine, round.begin + (s.place + i) % tiles));

@@ -34,6 +34,16 @@ clv_status clvi_fail(clv_status status, const char *format, ...)
         }                                    \
     } while (0)
 
+static inline int64_t clvi_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t clvi_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* ---- memory.c: aligned memory, touched once ---------------------------- */
 
 /* bytes of zeroed memory, 64-byte aligned, every page touched (huge pages are

@@ -44,16 +44,6 @@ static struct {
 } buffers;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one product at a time has the buffers */
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -63,8 +53,8 @@ static int64_t ceil_div(int64_t a, int64_t b)
 static int64_t left_rows(const clvi_micro *micro, int64_t depth)
 {
     int64_t width = micro->left.width, shallowest = 128;
-    int64_t rows = micro->mc * micro->kc / most(depth, shallowest);
-    return most(rows / width, 1) * width;
+    int64_t rows = micro->mc * micro->kc / clvi_larger(depth, shallowest);
+    return clvi_larger(rows / width, 1) * width;
 }
 
 static size_t panel_bytes(const clvi_micro *micro, const clvi_micro_side *side, int64_t depth)
@@ -89,15 +79,15 @@ static void size_buffers(int threads)
 {
     for (int i = 0; i < 2; i++) {
         const clvi_micro *k = clvi_micro_kernel(i == 0 ? CLV_F32 : CLV_F64);
-        int64_t most_depth = most(clvi_chain(k->dtype), k->kc), rows = left_rows(k, 1),
+        int64_t most_depth = clvi_larger(clvi_chain(k->dtype), k->kc), rows = left_rows(k, 1),
                 width = k->left.width;
         /* Where it is deepest a block can be one panel, else it has at most mc kc elements. */
         grow(&buffers.left.bytes,
-             panel_bytes(k, &k->left, most(most_depth, k->mc * k->kc / width)));
+             panel_bytes(k, &k->left, clvi_larger(most_depth, k->mc * k->kc / width)));
         grow(&buffers.scratch.bytes, clvi_tile_bytes(k) * (size_t)(rows / width) * CLVI_SLOTS);
     }
-    grow(&buffers.right.bytes, most(RIGHT, (int64_t)A_THREAD * threads));
-    grow(&buffers.slots.bytes, most(FEW_SLOTS, (int64_t)A_THREAD * threads));
+    grow(&buffers.right.bytes, clvi_larger(RIGHT, (int64_t)A_THREAD * threads));
+    grow(&buffers.slots.bytes, clvi_larger(FEW_SLOTS, (int64_t)A_THREAD * threads));
 }
 
 static clv_status allocate(size_t bytes, char **data)
@@ -109,20 +99,20 @@ static clv_status allocate(size_t bytes, char **data)
 
 static int most_threads(void)
 {
-    return (int)least(clvi_cores(), MOST_THREADS);
+    return (int)clvi_smaller(clvi_cores(), MOST_THREADS);
 }
 
 /* All but slots for many leaves, in one block, so that there is all of it or nothing. */
 static size_t common_bytes(int threads)
 {
-    size_t few = pages((size_t)most(FEW_SLOTS, (int64_t)A_THREAD * threads));
+    size_t few = pages((size_t)clvi_larger(FEW_SLOTS, (int64_t)A_THREAD * threads));
     return (buffers.left.bytes + buffers.scratch.bytes) * (size_t)threads + buffers.right.bytes +
            few;
 }
 
 static size_t many_bytes(int threads)
 {
-    return (size_t)most(SLOTS, (int64_t)A_THREAD * threads);
+    return (size_t)clvi_larger(SLOTS, (int64_t)A_THREAD * threads);
 }
 
 static clv_status allocate_common(int threads)
@@ -261,7 +251,7 @@ static void run_block(worker *w, const clvi_step *step, block b, int64_t i0, int
                      .slots_of_tile = p->kept};
     for (int64_t j = b.j0; j < b.j1; j += nr) {
         int64_t panel = (j - b.j0) / nr;
-        x.n = least(nr, b.j1 - j);
+        x.n = clvi_smaller(nr, b.j1 - j);
         x.right = w->right + (size_t)panel * right;
         x.C = C_at(p, i0, j);
         x.slots = w->slots + (size_t)(panel * b.tiles + (i0 - b.i0) / mr) * slots;
@@ -275,8 +265,8 @@ static void share(int64_t begin, int64_t end, int64_t width, int parts, int inde
                   int64_t *to)
 {
     int64_t panels = ceil_div(end - begin, width);
-    *from = least(begin + panels * index / parts * width, end);
-    *to = least(begin + panels * (index + 1) / parts * width, end);
+    *from = clvi_smaller(begin + panels * index / parts * width, end);
+    *to = clvi_smaller(begin + panels * (index + 1) / parts * width, end);
 }
 
 static void run_step(worker *w, const clvi_step *step, block b)
@@ -288,7 +278,7 @@ static void run_step(worker *w, const clvi_step *step, block b)
     int64_t panels = ceil_div(b.j1 - b.j0, nr);
     int64_t r0 = panels * w->member / w->members, r1 = panels * (w->member + 1) / w->members;
     for (int64_t r = r0; r < r1; r += 16) {
-        clvi_pack(&p->right, b.j0, r, least(r + 16, r1), step->k0, step->depth, w->right);
+        clvi_pack(&p->right, b.j0, r, clvi_smaller(r + 16, r1), step->k0, step->depth, w->right);
         poll(w);
     }
     meet(w);
@@ -345,17 +335,18 @@ static void size_block(worker *w, size_t right, size_t slots)
 {
     const product *p = w->p;
     const clvi_micro *k = p->tiling.micro;
-    int64_t across = (int64_t)(right / panel_bytes(k, &k->right, most(p->chunk, 1)));
+    int64_t across = (int64_t)(right / panel_bytes(k, &k->right, clvi_larger(p->chunk, 1)));
     int64_t down = ceil_div(p->m, k->left.width);
-    across = least(across, ceil_div(w->j1 - w->j0, k->right.width));
+    across = clvi_smaller(across, ceil_div(w->j1 - w->j0, k->right.width));
     if (p->kept > 0) {
         int64_t tiles = (int64_t)(slots / ((size_t)p->kept * clvi_tile_bytes(k)));
         int64_t side = SQUARE / k->left.width;
-        down = least(down, most(tiles / most(across, 1), least(side, tiles)));
-        across = least(across, tiles / most(down, 1));
+        down = clvi_smaller(down,
+                            clvi_larger(tiles / clvi_larger(across, 1), clvi_smaller(side, tiles)));
+        across = clvi_smaller(across, tiles / clvi_larger(down, 1));
     }
-    w->columns = most(across, 1) * k->right.width;
-    w->rows = most(down, 1) * k->left.width;
+    w->columns = clvi_larger(across, 1) * k->right.width;
+    w->rows = clvi_larger(down, 1) * k->left.width;
 }
 
 static void start_worker(const product *p, int id, int threads)
@@ -475,7 +466,7 @@ void clvi_gemm_tiles(const clvi_product_args *a)
     p.tiling.typed_beta = f32 ? (void *)&beta : (void *)&a->beta;
     if (!tree) {
         int64_t kc = micro->kc;
-        p.chunk = most(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
+        p.chunk = clvi_larger(ceil_div(ceil_div(a->k, ceil_div(a->k, kc)), 4) * 4, 1);
     }
     p.kept = clvi_tree_kept(clvi_tree_begin(p.nleaves, p.edges, p.chunk));
     if (p.tiling.direct && p.kept > 0) p.kept--;

@@ -17,16 +17,6 @@ typedef struct {
     int64_t v0, v1, k0, k1;
 } piece;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* What tile has of the block; false if nothing. */
 static bool cut(const clvi_vectors *x, const clvi_tile *tile, int64_t v0, int64_t v1, int64_t k0,
                 int64_t k1, piece *p)
@@ -37,10 +27,10 @@ static bool cut(const clvi_vectors *x, const clvi_tile *tile, int64_t v0, int64_
     int64_t tk = rows ? tile->col0 - o->col0 : tile->row0 - o->row0;
     *p = (piece){.inc = rows ? tile->ld : 1,
                  .lda = rows ? 1 : tile->ld,
-                 .v0 = most(v0, tv),
-                 .v1 = least(v1, tv + (rows ? tile->m : tile->n)),
-                 .k0 = most(k0, tk),
-                 .k1 = least(k1, tk + (rows ? tile->n : tile->m))};
+                 .v0 = clvi_larger(v0, tv),
+                 .v1 = clvi_smaller(v1, tv + (rows ? tile->m : tile->n)),
+                 .k0 = clvi_larger(k0, tk),
+                 .k1 = clvi_smaller(k1, tk + (rows ? tile->n : tile->m))};
     if (p->v0 >= p->v1 || p->k0 >= p->k1) return false;
     p->data = (const char *)tile->data +
               (size_t)((p->v0 - tv) * p->inc + (p->k0 - tk) * p->lda) * clv_dtype_size(o->dtype);
@@ -72,7 +62,7 @@ static void spread(const clvi_vectors *x, const piece *p, int64_t v0, int64_t k0
     for (int64_t v = p->v0, next; v < p->v1; v = next) {
         int64_t i = (v - v0) / width, lane = (v - v0) % width, left = p->v1 - v;
         int64_t count = lane == 0 && left >= width ? left / width : 1;
-        int64_t lanes = least(width - lane, left);
+        int64_t lanes = clvi_smaller(width - lane, left);
         fill(x, p, count, lanes, depth, p->data + (size_t)((v - p->v0) * p->inc) * stored,
              panels + (size_t)((i * depth + p->k0 - k0) * x->side->ld + lane) * size);
         next = v + count * lanes;
@@ -92,7 +82,7 @@ void clvi_pack(const clvi_vectors *x, int64_t v0, int64_t first, int64_t last, i
                int64_t depth, void *panels)
 {
     int64_t width = x->side->width;
-    int64_t begin = v0 + first * width, end = least(v0 + last * width, x->count);
+    int64_t begin = v0 + first * width, end = clvi_smaller(v0 + last * width, x->count);
     if (begin >= end || depth == 0) return;
     for (int i = 0; i < x->operand->ntiles; i++) {
         piece p;
