@@ -220,14 +220,17 @@ clvi_volume clvi_route_volume(const clv_grid *grid, const clvi_route *route, int
 
 /* The pieces of a route, and the workspace for what arrives in messages from other nodes and is not
  * received where it belongs: terms of sums; with accumulate, what is added to what is there; with
- * tiles, all of it. Neighbours' pieces are read where they lie and need none. staged: src will be
- * memory that neighbours cannot read: room for a copy that they can (without it that room is made
- * by the first execution that needs it; if there is none, this process and those that it gives to
- * return CLV_ENOMEM). staged_dst: the same of dst, for moves only. in_parts: of a move, src is made
- * part by part, so that no process should take all of it. spread: of a move, every process's dst is
- * memory that neighbours can write. lent: the workspace is lent before the
- * first execution: _memory bytes, a multiple of a cache line, shared. Local: the status is this
- * process's own. */
+ * tiles, all of it. Neighbours' pieces are read where they lie and need none.
+ *
+ * staged: src will be memory that neighbours cannot read: room for a copy that they can. Without it
+ * that room is made by the first execution that needs it; if there is none, this process and those
+ * that it gives to return CLV_ENOMEM. staged_dst: the same of dst, for moves only.
+ * in_parts: of a move, src is made part by part, so that no process should take all of it.
+ * spread: of a move, every process's dst is memory that neighbours can write.
+ * lent: the workspace is lent before the first execution: _memory bytes, a multiple of a cache
+ * line, shared.
+ *
+ * Local: the status is this process's own. */
 typedef struct {
     bool accumulate, tiles, staged, staged_dst, lent, in_parts, spread;
 } clvi_exchange_options;

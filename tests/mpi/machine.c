@@ -147,7 +147,8 @@ static void one_model_for_all(void)
     clv_grid_destroy(&grid);
 }
 
-/* Layouts follow from rank 0's profile too: the same everywhere, and others with another profile. */
+/* Layouts follow from rank 0's profile too: the same everywhere, and others with another profile.
+ */
 static void one_layout_for_all(void)
 {
     static const char *const profiles[] = {"{\"half_m\": 1e6, \"half_n\": 1e-3}",

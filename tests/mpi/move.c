@@ -208,9 +208,8 @@ static void move_to_all(const setting *s, const clv_matrix *src, int count, cons
         if (check_random_below(&state, 64) >= share || !can_move(s, from, to)) continue;
         prepare(s, dst[j].matrix);
         uint64_t before = received(grid);
-        CHECK_OK(clvi_move_create(grid, from, to, 0,
-                                  (clvi_exchange_options){.accumulate = s->dtype != CLV_I32},
-                                  &move));
+        CHECK_OK(clvi_move_create(
+            grid, from, to, 0, (clvi_exchange_options){.accumulate = s->dtype != CLV_I32}, &move));
         CHECK_OK(clvi_move_execute(move, s->alpha, clv_matrix_block(src), s->beta,
                                    clv_matrix_block(dst[j].matrix)));
         clvi_move_destroy(&move);

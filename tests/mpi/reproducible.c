@@ -125,11 +125,10 @@ static void check_problem(clv_grid *grid, clv_grid *self, const problem *p)
     clv_matrix *C = product_on(grid, p), *whole = product_on(self, &alone);
     if (!CHECK_INT(differing(C, whole), 0)) {
         char text[3][96];
-        for (int i = 0; i < 3; i++)
-            clv_layout_format(grid, p->layouts[i], text[i], sizeof text[i]);
+        for (int i = 0; i < 3; i++) clv_layout_format(grid, p->layouts[i], text[i], sizeof text[i]);
         fprintf(stderr, "  %lld x %lld x %lld %s %c%c [%s] [%s] = [%s], alpha %g, beta %g\n",
                 (long long)p->m, (long long)p->n, (long long)p->k, clv_dtype_name(p->dtype),
-                "NT"[p->op_a], "NT"[p->op_b], text[0], text[1], text[2], p->alpha, p->beta);
+                "NT"[p->op_a], "NT"[p->op_b], text[0], text[1], text[2], p -> alpha, p -> beta);
     }
     clv_matrix_destroy(&C);
     clv_matrix_destroy(&whole);
