@@ -111,6 +111,8 @@ for dir in nowhere text; do
     check "doctor --dir $dir: exit status 1" [ $code = 1 ]
     check "doctor --dir $dir: broken" holds "\"folder\", \"grade\": \"broken\", \"found\": \"$dir cannot be written"
 done
+run 1 doctor --dir nowhere
+check "doctor --dir: a folder that is not there is to be made" holds "mkdir -p"
 
 # Tokens: to a file and back, and everywhere that texts are taken.
 good "tokenize" 0 tokenize text text -o text.h5 --separator 10 --json

@@ -81,10 +81,12 @@ static bool is_full(int error)
     return error == ENOSPC || error == EDQUOT;
 }
 
-/* What to do about a failed call; fix: where its reason is another than a full disk. */
+/* What to do about a failed call; fix: where its reason tells nothing else. */
 static const char *remedy(int error, const char *fix)
 {
-    return is_full(error) ? "the disk is full, or what of it is yours: make room" : fix;
+    return is_full(error)    ? "the disk is full, or what of it is yours: make room"
+           : error == ENOENT ? "make the folder first: mkdir -p"
+                             : fix;
 }
 
 /* Another process's lock, as far as one process can have it: of another open file. */
