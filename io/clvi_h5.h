@@ -24,6 +24,10 @@ void clvi_h5_drop(hid_t id);
 /* A file access list: serial driver, V110 format, large data sets on page boundaries; to be
  * dropped. Locks off: a file being made is ours alone, and a finished one never changes. */
 hid_t clvi_h5_access(void);
+/* The type of elements in the file, to be dropped. bf16 is the upper half of an IEEE single, so
+ * that h5py and h5dump read it as an exact float. */
+hid_t clvi_h5_type(clv_dtype dtype);
+
 /* ---- h5_file.c --------------------------------------------------------------- */
 
 /* A file of ours as HDF5 sees it. HDF5's part first, as it asks. */
@@ -43,27 +47,16 @@ hid_t clvi_h5_file(hid_t access, clvi_h5_open *open);
 
 /* ---- h5_memory.c ------------------------------------------------------------- */
 
-typedef struct clvi_h5_page clvi_h5_page;
-struct clvi_h5_page {
-    haddr_t at; /* a multiple of its size */
-    char data[4096];
-    clvi_h5_page *next;
-};
-
-/* A file in memory: `room` zeros at its front, a multiple of a page, are given. */
+/* A file of which the first `room` bytes, zeros at first, are in memory. */
 typedef struct {
     char *data;
     size_t room;
-    clvi_h5_page *pages; /* behind */
-    int64_t bytes;       /* of the whole file, once it is closed */
-    bool lost;           /* there was no memory for all of it    */
+    int64_t bytes; /* of the whole file, once it is closed     */
+    bool lost;     /* something was written behind the room    */
 } clvi_h5_image;
 
 /* Files opened with this access list are the image. The driver, to be unregistered when they are
  * closed; < 0: none. */
 hid_t clvi_h5_memory(hid_t access, clvi_h5_image *image);
-/* Writes all of it that is not a hole, to a file of its length. */
-clv_status clvi_h5_write_image(const clvi_h5_image *image, const clvi_file *file);
-void clvi_h5_free_image(clvi_h5_image *image);
 
 #endif

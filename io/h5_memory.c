@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * h5_memory.c: an HDF5 driver (H5FD) whose file is a piece of memory that is there beforehand: what
- * HDF5 writes cannot fail. Its values, which are never written, lie beyond the memory's end; what
- * is written there all the same is lost, and told.
+ * h5_memory.c: an HDF5 driver (H5FD) whose file begins with a piece of memory that is there
+ * beforehand, so that what HDF5 writes cannot fail. Values, which are never written, lie behind it;
+ * what is written there all the same is lost, and told.
  */
 #include <clvi_h5.h>
 #include <string.h>
@@ -54,48 +54,14 @@ static herr_t set_end(H5FD_t *base, H5FD_mem_t type, haddr_t end)
     return 0;
 }
 
-/* The page behind the room that holds byte `at`; NULL: none. */
-static clvi_h5_page *page_of(const clvi_h5_image *image, haddr_t at)
-{
-    clvi_h5_page *page = image->pages;
-    while (page && page->at != at - at % sizeof page->data) page = page->next;
-    return page;
-}
-
-static clvi_h5_page *new_page(clvi_h5_image *image, haddr_t at)
-{
-    clvi_h5_page *page = clvi_alloc(sizeof *page);
-    if (!page) return NULL;
-    page->at = at - at % sizeof page->data;
-    page->next = image->pages;
-    return image->pages = page;
-}
-
-/* Where byte `at` is, and in *bytes how many of them are there in one piece. NULL: nowhere. */
-static char *find(clvi_h5_image *image, haddr_t at, size_t *bytes, bool make)
-{
-    bool front = at < image->room;
-    size_t rest =
-        front ? image->room - at : sizeof image->pages->data - at % sizeof image->pages->data;
-    if (*bytes > rest) *bytes = rest;
-    if (front) return image->data + at;
-    clvi_h5_page *page = page_of(image, at);
-    if (!page && make) page = new_page(image, at);
-    return page ? page->data + at % sizeof page->data : NULL;
-}
-
 static herr_t read_memory(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t bytes,
                           void *to)
 {
     (void)type, (void)transfer;
-    for (size_t step; bytes > 0; at += step, bytes -= step, to = (char *)to + step) {
-        step = bytes;
-        const char *from = find(((memory_file *)base)->image, at, &step, false);
-        if (from)
-            memcpy(to, from, step);
-        else
-            memset(to, 0, step);
-    }
+    const clvi_h5_image *image = ((memory_file *)base)->image;
+    size_t there = at >= image->room ? 0 : image->room - at < bytes ? image->room - at : bytes;
+    memcpy(to, image->data + at, there);
+    memset((char *)to + there, 0, bytes - there);
     return 0;
 }
 
@@ -104,14 +70,10 @@ static herr_t write_memory(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_
 {
     (void)type, (void)transfer;
     clvi_h5_image *image = ((memory_file *)base)->image;
-    for (size_t step; bytes > 0; at += step, bytes -= step, from = (const char *)from + step) {
-        step = bytes;
-        char *to = find(image, at, &step, true);
-        if (to)
-            memcpy(to, from, step);
-        else
-            image->lost = true;
-    }
+    if (bytes <= image->room && at <= image->room - bytes)
+        memcpy(image->data + at, from, bytes);
+    else
+        image->lost = true;
     return 0;
 }
 
@@ -142,26 +104,4 @@ hid_t clvi_h5_memory(hid_t access, clvi_h5_image *image)
     hid_t id = H5FDregister(&driver);
     if (id >= 0) H5Pset_driver(access, id, &image);
     return id;
-}
-
-clv_status clvi_h5_write_image(const clvi_h5_image *image, const clvi_file *file)
-{
-    clv_status status;
-    CLVI_TRY(clvi_file_write(file, image->data, image->room, 0));
-    for (const clvi_h5_page *page = image->pages; page; page = page->next) {
-        int64_t rest = image->bytes - (int64_t)page->at;
-        size_t bytes = rest < (int64_t)sizeof page->data ? (size_t)rest : sizeof page->data;
-        CLVI_TRY(clvi_file_write(file, page->data, bytes, (int64_t)page->at));
-    }
-done:
-    return status;
-}
-
-void clvi_h5_free_image(clvi_h5_image *image)
-{
-    for (clvi_h5_page *next, *page = image->pages; page; page = next) {
-        next = page->next;
-        clvi_free(page);
-    }
-    clvi_free(image->data);
 }

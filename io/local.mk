@@ -18,6 +18,7 @@ libcleave_internal_la_SOURCES += \
 	io/front.c \
 	io/h5.c \
 	io/h5_file.c \
+	io/h5_make.c \
 	io/h5_memory.c \
 	io/job.c \
 	io/level.c \

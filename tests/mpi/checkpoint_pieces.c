@@ -187,9 +187,39 @@ static void arguments(void)
     scratch_end();
 }
 
+/* As many in one group as no model has yet, in a time that grows no faster than their number. */
+static void many(void)
+{
+    enum { MANY = 20000 };
+    clv_checkpoint_entry *all = calloc(MANY, sizeof *all);
+    char(*names)[40] = calloc(MANY, sizeof *names);
+    clv_checkpoint_writer *writer = NULL;
+    clv_checkpoint *checkpoint = NULL;
+    scratch_begin();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "layers/expert.%d.weight", (i * 7) % MANY);
+        all[i] = (clv_checkpoint_entry){names[i], 1, 1 + i % 3, CLV_F32};
+    }
+    CHECK_OK(clv_checkpoint_begin(world, in_scratch("many.h5"), MANY, all, NULL, &writer));
+    CHECK_OK(clv_checkpoint_commit(&writer, CLV_OK));
+    CHECK_OK(clv_checkpoint_open(world, in_scratch("many.h5"), &checkpoint));
+    CHECK_INT(clv_checkpoint_count(checkpoint), MANY);
+    CHECK_OK(clv_checkpoint_verify(checkpoint, NULL));
+    for (int i = 0; i < MANY; i += 999) {
+        clv_checkpoint_entry entry = clv_checkpoint_at(checkpoint, i);
+        CHECK(strcmp(entry.name, names[i]) == 0);
+        CHECK_INT(entry.n, 1 + i % 3);
+    }
+    clv_checkpoint_close(&checkpoint);
+    scratch_end();
+    free(names);
+    free(all);
+}
+
 const check_case check_cases[] = {
     {"any blocks", any_blocks},
     {"given up", given_up},
     {"arguments", arguments},
+    {"many", many},
     {0},
 };

@@ -13,16 +13,18 @@
 
 static clv_grid *grid;
 
+enum { MOST = 20 }; /* more than 8 links of a group are kept in another way */
+
 static clv_status write_checkpoint(const char *dir, int count, const char *json)
 {
     clv_status status = CLV_OK;
-    char path[512], names[3][32];
-    clv_named named[3] = {{0}};
+    char path[512], names[MOST][32];
+    clv_named named[MOST] = {{0}};
     snprintf(path, sizeof path, "%.400s/checkpoint/%d", dir, count);
     for (int i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], i ? "group/set-%d" : "set-%d", i);
         named[i].name = names[i];
-        clv_spec spec = {.m = 3 - i, .n = 5, .dtype = (clv_dtype)(i % CLV_DTYPE_COUNT)};
+        clv_spec spec = {.m = i < 3 ? 3 - i : 1, .n = 5, .dtype = (clv_dtype)(i % CLV_DTYPE_COUNT)};
         CLVI_TRY(clv_matrix_create(grid, spec, &named[i].matrix));
     }
     CLVI_TRY(clv_checkpoint_write(grid, path, count, named, json));
@@ -53,7 +55,7 @@ static clv_status make_all(const char *dir)
     mkdir(path, 0777);
     snprintf(path, sizeof path, "%.400s/safetensors", dir);
     mkdir(path, 0777);
-    for (int count = 0; count <= 3; count++)
+    for (int count = 0; count <= MOST; count += count < 3 ? 1 : MOST - 3)
         CLVI_TRY(write_checkpoint(dir, count, count % 2 ? NULL : "{\"step\": 1}"));
     CLVI_TRY(write_safetensors(dir, "none", "{}", 0));
     CLVI_TRY(write_safetensors(
