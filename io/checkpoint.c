@@ -151,7 +151,7 @@ int clv_checkpoint_find(const clv_checkpoint *checkpoint, const char *name)
 
 clv_checkpoint_entry clv_checkpoint_at(const clv_checkpoint *checkpoint, int i)
 {
-    const clvi_entry *entry = &clvi_table_entries(checkpoint->table)[i];
+    const clvi_entry *entry = clvi_table_entry(checkpoint->table, i);
     return (clv_checkpoint_entry){.name = clvi_table_name(checkpoint->table, entry),
                                   .m = entry->m,
                                   .n = entry->n,

@@ -28,7 +28,7 @@ uint64_t clvi_table_mark(const clvi_table *table)
 {
     uint64_t hash = clvi_hash(1, clvi_table_json(table), (size_t)table->json_bytes);
     for (int64_t i = 0; i < table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(table)[i];
+        const clvi_entry *entry = clvi_table_entry(table, i);
         const char *name = clvi_table_name(table, entry);
         const int64_t shape[] = {entry->m, entry->n, entry->dtype};
         hash = clvi_hash(hash, name, strlen(name));

@@ -94,9 +94,9 @@ typedef struct {
     uint64_t mark;
 } clvi_table;
 
-static inline clvi_entry *clvi_table_entries(const clvi_table *table)
+static inline clvi_entry *clvi_table_entry(const clvi_table *table, int64_t i)
 {
-    return (clvi_entry *)((char *)table + table->entries_at);
+    return (clvi_entry *)((char *)table + table->entries_at) + i;
 }
 static inline uint64_t *clvi_table_sums(const clvi_table *table)
 {

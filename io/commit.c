@@ -132,7 +132,7 @@ clv_status clv_checkpoint_put(clv_checkpoint_writer *writer, int i, clv_block bl
     CLVI_CHECK(writer, CLV_EARG, "expected a writer, found NULL");
     CLVI_CHECK(i >= 0 && i < writer->count, CLV_EARG,
                "%s: expected an entry from 0 to %d, found %d", writer->path, writer->count - 1, i);
-    const clvi_entry *entry = &clvi_table_entries(writer->table)[writer->places[i]];
+    const clvi_entry *entry = clvi_table_entry(writer->table, writer->places[i]);
     CLVI_CHECK(clvi_block_inside(block, entry->m, entry->n), CLV_ESHAPE,
                "%s: data set %s: expected a block within %lld x %lld, found %lld x %lld at (%lld, "
                "%lld), ld %lld",
@@ -192,7 +192,7 @@ static clv_status seal(clv_checkpoint_writer *w)
     CLVI_CHECK(buffer, CLV_ENOMEM, "a buffer for checksums");
     clvi_range mine = clvi_split(w->table->tiles, clv_grid_size(w->grid), clv_grid_rank(w->grid));
     for (int64_t i = 0; i < w->table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(w->table)[i];
+        const clvi_entry *entry = clvi_table_entry(w->table, i);
         clvi_range range = common(mine, entry);
         if (range.end > range.begin) CLVI_TRY(seal_entry(w, &file, entry, range, buffer));
     }
@@ -209,7 +209,7 @@ static clv_status read_sums(const clv_checkpoint_writer *w, const clvi_file *fil
 {
     clv_status status = CLV_OK;
     for (int64_t i = 0; i < w->table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(w->table)[i];
+        const clvi_entry *entry = clvi_table_entry(w->table, i);
         CLVI_TRY(clvi_file_read(file, clvi_table_sums(w->table) + entry->first_tile,
                                 (size_t)entry->tiles * sizeof(uint64_t), entry->sums_offset));
     }
@@ -264,8 +264,7 @@ done:
     return status;
 }
 
-/* ---- All at once ------------------------------------------------------------------------------
- */
+/* ---- All at once ------------------------------------------------------------------------- */
 
 /* Memory for the largest panel that comes to this process. */
 static clv_status allocate_panel(int count, const clv_named matrices[], void **memory)

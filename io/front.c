@@ -57,7 +57,7 @@ static int64_t structure_end(const clvi_table *table)
 {
     int64_t end = table->json_offset < table->mark_offset ? table->json_offset : table->mark_offset;
     for (int64_t i = 0; i < table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(table)[i];
+        const clvi_entry *entry = clvi_table_entry(table, i);
         if (entry->tiles == 0) continue;
         if (entry->offset < end) end = entry->offset;
         if (entry->sums_offset < end) end = entry->sums_offset;

@@ -187,7 +187,7 @@ static clv_status read_entry(reader *r, hid_t set, const char *name)
     place data = {0}, sums = {0};
     char *sums_name = clvi_format("cleave/checksum/%s", name);
     CLVI_CHECK(sums_name, CLV_ENOMEM, "%s: name of a data set", r->file->path);
-    clvi_entry *entry = &clvi_table_entries(table)[table->count];
+    clvi_entry *entry = clvi_table_entry(table, table->count);
     CLVI_TRY(read_place(r, set, name, 2, &data));
     CLVI_TRY(read_dtype(r, set, name, &entry->dtype));
     CLVI_TRY(read_own(r, sums_name, H5T_STD_U64LE, 1, &sums));

@@ -49,7 +49,7 @@ static void match_matrix(const clv_checkpoint *c, const clv_named *named, int i,
         if (!lax) add(&match->missing, "%s", named->name);
         return;
     }
-    const clvi_entry *entry = &clvi_table_entries(c->table)[found];
+    const clvi_entry *entry = clvi_table_entry(c->table, found);
     match->taken[found] = true;
     if (entry->m != spec.m || entry->n != spec.n)
         add(&match->misshapen, "%s (expected %lld x %lld, found %lld x %lld)", named->name,
@@ -88,11 +88,11 @@ static clv_status judge(const clv_checkpoint *c, int count, const matching *matc
 static bool is_of_use(const clv_checkpoint *c, int count, const clv_named matrices[],
                       const char *only)
 {
-    const clvi_entry *entries = clvi_table_entries(c->table);
     for (int i = 0; i < count; i++)
         if (clv_name_matches(only, matrices[i].name)) return true;
     for (int64_t e = 0; e < c->table->count; e++)
-        if (clv_name_matches(only, clvi_table_name(c->table, &entries[e]))) return true;
+        if (clv_name_matches(only, clvi_table_name(c->table, clvi_table_entry(c->table, e))))
+            return true;
     return false;
 }
 
@@ -100,7 +100,6 @@ static clv_status match_all(const clv_checkpoint *c, int count, const clv_named 
                             const clv_load_options *options, matching *match)
 {
     clv_status status = CLV_OK;
-    const clvi_entry *entries = clvi_table_entries(c->table);
     CLVI_CHECK(!options->only || is_of_use(c, count, matrices, options->only), CLV_ENOTFOUND,
                "%s: expected a pattern that some matrix or data set fits, found %s", c->path,
                options->only);
@@ -115,7 +114,7 @@ static clv_status match_all(const clv_checkpoint *c, int count, const clv_named 
             match_matrix(c, &matrices[i], i, options->lax, match);
     }
     for (int64_t e = 0; e < c->table->count && !options->lax; e++) {
-        const char *name = clvi_table_name(c->table, &entries[e]);
+        const char *name = clvi_table_name(c->table, clvi_table_entry(c->table, e));
         if (!match->taken[e] && clv_name_matches(options->only, name))
             add(&match->extra, "%s", name);
     }
@@ -143,7 +142,7 @@ static clv_status read_all(const clv_checkpoint *c, int count, const clv_named m
     for (int i = 0; i < count; i++) {
         if (match->found[i] < 0) continue;
         clv_spec spec = clv_matrix_spec(matrices[i].matrix);
-        clvi_target mine = {&clvi_table_entries(c->table)[match->found[i]], spec.dtype,
+        clvi_target mine = {clvi_table_entry(c->table, match->found[i]), spec.dtype,
                             clv_matrix_block(matrices[i].matrix)};
         CLVI_TRY(clvi_reader_read(reader, spec, &mine));
     }
@@ -185,7 +184,7 @@ static clv_status check_read(const clv_checkpoint *c, int i, clv_dtype dtype, co
     CLVI_CHECK(i >= 0 && i < c->table->count, CLV_EARG,
                "%s: expected a data set below %lld, found %d", c->path, (long long)c->table->count,
                i);
-    const clvi_entry *entry = &clvi_table_entries(c->table)[i];
+    const clvi_entry *entry = clvi_table_entry(c->table, i);
     const char *name = clvi_table_name(c->table, entry);
     CLVI_CHECK(clv_dtype_size(dtype) && (entry->dtype == CLV_I32) == (dtype == CLV_I32), CLV_EDTYPE,
                "%s: data set %s: expected a type that %s becomes, found %s", c->path, name,
@@ -210,7 +209,7 @@ clv_status clv_checkpoint_read(clv_checkpoint *checkpoint, int i, clv_dtype dtyp
     clvi_reader *reader = NULL;
     if (!c) return clvi_fail(CLV_EARG, "expected a checkpoint, found NULL");
     CLVI_TRY(check_read(c, i, dtype, &block));
-    clvi_target target = {&clvi_table_entries(c->table)[i], dtype, block};
+    clvi_target target = {clvi_table_entry(c->table, i), dtype, block};
     CLVI_TRY(clvi_reader_open(c->table, &c->file, NULL, &reader));
     status = clvi_reader_read(reader, (clv_spec){0}, &target);
 done:

@@ -219,8 +219,7 @@ static clv_status use_tile(const void *data, bool shared, void *context)
     return hashed ? check(r, &hasher) : CLV_OK;
 }
 
-/* ---- Who hashes a tile ------------------------------------------------------------------------
- */
+/* ---- Who hashes a tile ------------------------------------------------------------------- */
 
 /* Those who want a tile: how many, and which of them this process is; and whether it is one. */
 typedef struct {
@@ -286,8 +285,7 @@ done:
     return status;
 }
 
-/* ---- Readers ------------------------------------------------------------------------------------
- */
+/* ---- Readers ----------------------------------------------------------------------------- */
 
 static void find_members(clvi_reader *reader)
 {

@@ -125,11 +125,6 @@ static clv_status wait_writes(clvi_stream *s)
     return status;
 }
 
-static const clvi_entry *entry_at(const clvi_stream *s, int64_t i)
-{
-    return &clvi_table_entries(s->table)[i];
-}
-
 static char *stage_of(const clvi_stream *s)
 {
     return s->buffers + (ptrdiff_t)s->buffer * STAGE;
@@ -143,7 +138,7 @@ static clv_status flush(clvi_stream *s)
     clv_status status = CLV_OK;
     int64_t begin = s->begin;
     if (begin == s->end) return CLV_OK;
-    const clvi_entry *entry = entry_at(s, s->entry);
+    const clvi_entry *entry = clvi_table_entry(s->table, s->entry);
     clvi_write *w = &s->writes[s->turn];
     clvi_write next = {.stream = s,
                        .data = stage_of(s) + begin % CLVI_TILE,
@@ -187,7 +182,7 @@ done:
 clv_status clvi_stream_put(clvi_stream *stream, int64_t i, clv_block block)
 {
     clv_status status = CLV_OK;
-    const clvi_entry *entry = entry_at(stream, i);
+    const clvi_entry *entry = clvi_table_entry(stream->table, i);
     int64_t size = (int64_t)clv_dtype_size(entry->dtype), row = block.n * size;
     if (block.m == 0 || block.n == 0) return CLV_OK;
     int64_t at = (block.row0 * entry->n + block.col0) * size;
@@ -219,8 +214,8 @@ clv_status clvi_stream_close(clvi_stream *stream)
     CLVI_TRY(flush(stream));
     CLVI_TRY(wait_writes(stream));
     for (int64_t i = 0; i < stream->table->count; i++)
-        for (int64_t tile = 0; tile < entry_at(stream, i)->tiles; tile++)
-            CLVI_TRY(write_sums(stream, entry_at(stream, i), &tile));
+        for (int64_t tile = 0; tile < clvi_table_entry(stream->table, i)->tiles; tile++)
+            CLVI_TRY(write_sums(stream, clvi_table_entry(stream->table, i), &tile));
     CLVI_TRY(clvi_file_close(&stream->file));
 done:
     clvi_stream_drop(stream);

@@ -22,7 +22,7 @@ int64_t clvi_table_find(const clvi_table *table, const char *name, int64_t hint)
 {
     for (int64_t k = 0; k < table->count; k++) {
         int64_t i = (hint + k) % table->count;
-        if (strcmp(clvi_table_name(table, &clvi_table_entries(table)[i]), name) == 0) return i;
+        if (strcmp(clvi_table_name(table, clvi_table_entry(table, i)), name) == 0) return i;
     }
     return -1;
 }
@@ -32,7 +32,7 @@ static clv_status read_values(const clvi_file *file, clvi_table *table)
 {
     clv_status status;
     for (int64_t i = 0; i < table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(table)[i];
+        const clvi_entry *entry = clvi_table_entry(table, i);
         CLVI_TRY(clvi_file_read(file, clvi_table_sums(table) + entry->first_tile,
                                 (size_t)entry->tiles * sizeof(uint64_t), entry->sums_offset));
     }

@@ -27,11 +27,6 @@ typedef struct {
     int64_t all; /* bytes of this process                                            */
 } survey;
 
-static const clvi_entry *entry_at(const survey *s, int64_t i)
-{
-    return &clvi_table_entries(s->checkpoint->table)[i];
-}
-
 static int64_t entries_in(const survey *s)
 {
     return s->checkpoint->table->count;
@@ -40,8 +35,9 @@ static int64_t entries_in(const survey *s)
 /* Entries whose names are not chosen have no tiles here. */
 static int64_t chosen_tiles(const survey *s, int64_t i)
 {
-    const char *name = clvi_table_name(s->checkpoint->table, entry_at(s, i));
-    return clv_name_matches(s->options->only, name) ? entry_at(s, i)->tiles : 0;
+    const clvi_table *table = s->checkpoint->table;
+    const clvi_entry *entry = clvi_table_entry(table, i);
+    return clv_name_matches(s->options->only, clvi_table_name(table, entry)) ? entry->tiles : 0;
 }
 
 static int threads_of(void)
@@ -83,7 +79,7 @@ static const clvi_entry *find_tile(const survey *s, int64_t number, int64_t *til
             high = middle;
     }
     *tile = number - s->first[low];
-    return entry_at(s, low);
+    return clvi_table_entry(s->checkpoint->table, low);
 }
 
 static bool is_as_written(const survey *s, const clvi_entry *entry, int64_t tile, void *buffer)
@@ -171,7 +167,7 @@ static clv_status report(const survey *s)
     int64_t sets = 0, bytes = 0;
     const clvi_table *table = s->checkpoint->table;
     for (int64_t i = 0; i < entries_in(s); i++) {
-        const clvi_entry *entry = entry_at(s, i);
+        const clvi_entry *entry = clvi_table_entry(s->checkpoint->table, i);
         const int64_t size = (int64_t)clv_dtype_size(entry->dtype);
         clvi_range tiles = {0, 0};
         for (int64_t before = bytes; next_damage(s, i, tiles.end, &tiles);) {
@@ -231,7 +227,7 @@ static clv_status check_gaps(const clv_checkpoint *c)
     values[count++] = (clvi_range){t->mark_offset, t->mark_offset + (int64_t)sizeof t->mark};
     values[count++] = (clvi_range){t->file_bytes, t->file_bytes};
     for (int64_t i = 0; i < t->count; i++) {
-        const clvi_entry *e = &clvi_table_entries(t)[i];
+        const clvi_entry *e = clvi_table_entry(t, i);
         if (e->tiles == 0) continue;
         values[count++] = (clvi_range){e->offset, e->offset + clvi_entry_bytes(e)};
         values[count++] =

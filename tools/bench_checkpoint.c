@@ -240,8 +240,7 @@ done:
     return status;
 }
 
-/* ---- Opening and closing ----------------------------------------------------------------------
- */
+/* ---- Opening and closing ----------------------------------------------------------------- */
 
 static clv_status open_matrices(checkpoint *b, double bytes)
 {
@@ -323,8 +322,7 @@ static void close_all(checkpoint *b)
     clv_grid_destroy(&b->grid);
 }
 
-/* ---- Output -------------------------------------------------------------------------------------
- */
+/* ---- Output ------------------------------------------------------------------------------ */
 
 static void show(const checkpoint *b)
 {

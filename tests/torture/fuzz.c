@@ -70,7 +70,7 @@ static void read_checkpoint(void)
     expect(clvi_file_open(path, false, &file) == CLV_OK);
     expect(strlen(clvi_table_json(table)) <= (size_t)table->json_bytes);
     for (int64_t i = 0; i < table->count; i++) {
-        const clvi_entry *entry = &clvi_table_entries(table)[i];
+        const clvi_entry *entry = clvi_table_entry(table, i);
         expect(strlen(clvi_table_name(table, entry)) > 0);
         read_set(table, &file, entry);
     }
