@@ -259,11 +259,13 @@ static herr_t visit(hid_t root, const char *name, const H5L_info_t *info, void *
     return r->status == CLV_OK ? 0 : 1;
 }
 
+/* In the order of making: of native order is the index as it lies in the file. Any other would be
+ * sorted in a table, which HDF5 (1.10.8) frees before it is filled if the index is damaged. */
 static clv_status visit_all(reader *r)
 {
     r->status = CLV_OK;
     r->visited = 0;
-    if (H5Lvisit(r->id, H5_INDEX_CRT_ORDER, H5_ITER_INC, visit, r) < 0)
+    if (H5Lvisit(r->id, H5_INDEX_CRT_ORDER, H5_ITER_NATIVE, visit, r) < 0)
         return clvi_h5_failed(CLV_ECORRUPT, r->file->path, "list the data sets");
     return r->status;
 }
