@@ -183,8 +183,9 @@ refused() {
     hf config broken "$@"
     bad "broken/config.json: $pattern" 0 convert broken -o no.h5
 }
-refused 'model_type: expected gpt2 or llama, found mistral' llama model_type='"mistral"'
-refused 'model_type: expected gpt2 or llama, found nothing' llama model_type=
+refused 'model_type: expected "gpt2" "llama" .*, found "mistral"' llama model_type='"mistral"'
+refused 'model_type: expected "gpt2" "llama" .*, found nothing' llama model_type=
+refused 'model_type: expected "gpt2" "llama" .*, found 5' llama model_type=5
 refused 'activation_function: expected .*gelu_new.*, found "relu"' gpt2 activation_function='"relu"'
 refused 'scale_attn_weights: expected true .*, found false' gpt2 scale_attn_weights=false
 refused 'scale_attn_by_inverse_layer_idx: expected false .*, found true' gpt2 scale_attn_by_inverse_layer_idx=true
@@ -199,6 +200,18 @@ refused 'rope_scaling: expected null .*, found {"type":"linear","factor":2.0}' l
     rope_scaling='{"type": "linear", "factor": 2.0}'
 refused 'rope_parameters.rope_type: expected .*"default".*, found "yarn"' llama \
     rope_parameters='{"rope_type": "yarn"}'
+refused 'rope_parameters.type: expected .*"default".*, found "linear"' llama \
+    rope_parameters='{"type": "linear", "factor": 2.0, "rope_theta": 500.0}'
+refused 'rope_parameters.type: expected .*"default".*, found "linear"' llama \
+    rope_parameters='{"rope_type": "default", "type": "linear"}'
+refused 'rope_parameters.factor: expected null .*, found 8.0' llama rope_parameters='{"factor": 8.0}'
+for value in '"llama3"' 5 '\[\]' false; do
+    refused "rope_parameters: expected an object or null, found $value" llama rope_parameters="$(echo "$value" | tr -d '\\')"
+done
+refused 'rope_parameters.rope_theta: expected what rope_theta says, found 1000000.0' llama \
+    rope_parameters='{"rope_theta": 1e6}'
+refused 'rope_parameters.partial_rotary_factor: expected null .*, found 0.5' llama \
+    rope_parameters='{"partial_rotary_factor": 0.5}' partial_rotary_factor=1.0
 refused 'attention_bias: expected false .*, found true' llama attention_bias=true
 refused 'mlp_bias: expected false .*, found true' llama mlp_bias=true
 refused 'head_dim: expected 8, .*, found 16' llama head_dim=16
@@ -215,6 +228,13 @@ good 0 convert newer -o newer.h5
 good 0 convert newer.h5 -o newer.back
 check "rope_parameters" hf same newer newer.back
 agrees 2 newer.h5 text "$(hf loss llama text)"
+
+rm -rf newer
+cp -r llama newer
+hf config newer rope_parameters='{"type": "default", "rope_theta": 500, "factor": null}'
+good 0 convert newer -o newer.h5 --overwrite
+hf config newer rope_parameters=null
+good 0 convert newer -o newer.h5 --overwrite
 
 # ---- What does not fit ----
 
