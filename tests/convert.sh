@@ -169,7 +169,25 @@ check "nothing of the next is left" [ -z "$(find gpt2-untied -name '*.tmp-*')" ]
 rmdir gpt2-untied/config.json.tmp
 bad 'nowhere' 2 convert nowhere -o no.h5
 mkdir hollow
-bad 'hollow' 2 convert hollow -o no.h5
+bad 'hollow: expected a complete step-NNNNNNNN.h5, found none; and no config.json' 2 convert hollow -o no.h5
+bad '-o: expected the name of a file, found the folder hollow' 2 convert gpt2 -o hollow --overwrite
+
+# A folder is a model of theirs or a run: which of the two must not turn on what was written last.
+ln -s run alias
+newest=run/step-00000003.h5
+for output in run alias ./run/; do
+    for input in run $newest gpt2.h5; do
+        bad "-o: expected a folder without checkpoints, found ${output%/}/*step-00000003.h5" 2 convert $input -o $output --overwrite
+    done
+done
+check "a run stays a run" [ ! -e run/config.json ]
+cp -r run both
+cp gpt2/config.json gpt2/model.safetensors both
+bad 'both: expected config.json or checkpoints, found both: .*(both/step-00000003.h5)' 2 convert both -o no.h5
+good 2 convert both/step-00000003.h5 -o both.hf
+check "the checkpoint that was named" hf same run.hf both.hf
+printf x | dd of=both/step-00000003.h5 bs=1 seek=6000 conv=notrunc 2>dd.err
+bad 'both: expected config.json or checkpoints, found both' 2 convert both -o no.h5
 bad 'part.h5: [0-9]* tensors are not as expected: .*token.weight is missing' 2 convert part.h5 -o no.h5
 
 # ---- What Cleave does not compute ----

@@ -24,7 +24,9 @@ static const manual about = {
         "and\n"
         "OUTPUT becomes a checkpoint; or INPUT is a checkpoint or a folder of them (its newest), "
         "and\n"
-        "OUTPUT becomes such a folder. There and back, every tensor has the same bits.\n"
+        "OUTPUT becomes such a folder. There and back, every tensor has the same bits. A folder "
+        "is\n"
+        "one of the two: an INPUT that is both is refused, and an OUTPUT that would be.\n"
         "\n"
         "Types stay as they are, but f16 becomes f32, exactly: Cleave has no f16. A model of bf16\n"
         "takes no more room than before; training and evaluation compute in f32 (f64 where a "
@@ -137,13 +139,78 @@ clv_status convert_rename_text(const char *path)
     return rename(temporary, path) == 0 ? sync_folder(path) : write_failed(path);
 }
 
-/* Whether path is a folder of Hugging Face's. */
-static bool is_hf(const char *path)
+/* ---- What a path is --------------------------------------------------------------------- */
+
+/* Whether path is a folder, and one with config.json. Rank 0 looks, all know. Collective. */
+static clv_status look(clv_grid *grid, const char *path, bool *folder, bool *hf)
 {
-    char file[4096];
+    clv_status status = CLV_OK;
     struct stat info;
-    snprintf(file, sizeof file, "%s/config.json", path);
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) && access(file, F_OK) == 0;
+    double found[2] = {0};
+    if (tool.rank == 0) {
+        char *config = hf_path(path, "config.json");
+        if (!config) status = tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", path);
+        found[0] = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+        found[1] = config && found[0] > 0 && (access(config, F_OK) == 0 || errno != ENOENT);
+        free(config);
+    }
+    TRY(clv_grid_agree(grid, status));
+    TRY(clv_grid_reduce(grid, CLV_MAX, 2, found));
+    *folder = found[0] > 0, *hf = found[1] > 0;
+done:
+    return status;
+}
+
+/* Whether a folder has checkpoints; *file is the newest, NULL if that one is damaged. Collective.
+ */
+static clv_status find_checkpoints(clv_grid *grid, const char *path, bool *found, char **file)
+{
+    clv_status status = clv_checkpoint_resolve(grid, path, file);
+    *found = status == CLV_OK || status == CLV_ECORRUPT || status == CLV_EFORMAT;
+    return *found || status == CLV_ENOTFOUND ? CLV_OK : status;
+}
+
+/* What the input is; *file: the checkpoint, of a folder of Hugging Face's NULL. Collective. */
+static clv_status find_input(conversion *c, bool *import, char **file)
+{
+    clv_status status;
+    bool folder, both;
+    const char *input = c->args->input;
+    TRY(look(c->grid, input, &folder, import));
+    if (*import) {
+        TRY(find_checkpoints(c->grid, input, &both, file));
+        if (both)
+            status = tool_fail(CLV_EARG,
+                               "%s: expected config.json or checkpoints, found both: name the "
+                               "checkpoint meant (%s), or keep the two in folders of their own",
+                               input, *file ? *file : "a file");
+    } else {
+        status = clv_checkpoint_resolve(c->grid, input, file);
+        if (status == CLV_ENOTFOUND && folder)
+            status = tool_fail(status, "%s; and no config.json", clv_last_error());
+    }
+done:
+    return status;
+}
+
+/* A folder is a model of Hugging Face's or one of checkpoints, not both. Collective. */
+static clv_status check_output(const conversion *c, bool import)
+{
+    clv_status status;
+    bool folder, hf, found = false;
+    char *file = NULL;
+    const char *output = c->args->output;
+    TRY(look(c->grid, output, &folder, &hf));
+    if (folder && !import) TRY(find_checkpoints(c->grid, output, &found, &file));
+    if (folder && import)
+        status =
+            tool_fail(CLV_EARG, "-o: expected the name of a file, found the folder %s", output);
+    else if (found)
+        status = tool_fail(CLV_EARG, "-o: expected a folder without checkpoints, found %s",
+                           file ? file : output);
+done:
+    free(file);
+    return status;
 }
 
 /* ---- The command ------------------------------------------------------------------------- */
@@ -181,15 +248,15 @@ static clv_status convert(void *untyped)
     clv_status status;
     conversion c = {.args = untyped};
     char *file = NULL;
-    double import = 0, started = tool_seconds();
+    bool import;
+    double started = tool_seconds();
     TRY(read_shard_size(untyped));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
-    if (tool.rank == 0) import = is_hf(c.args->input);
-    TRY(clv_grid_reduce(c.grid, CLV_MAX, 1, &import));
-    if (import == 0) TRY(clv_checkpoint_resolve(c.grid, c.args->input, &file));
+    TRY(find_input(&c, &import, &file));
+    TRY(check_output(&c, import));
     c.input = file ? file : c.args->input;
-    TRY(import > 0 ? convert_from_hf(&c) : convert_to_hf(&c));
-    report(&c, import > 0, tool_seconds() - started);
+    TRY(import ? convert_from_hf(&c) : convert_to_hf(&c));
+    report(&c, import, tool_seconds() - started);
 done:
     clv_safetensors_close(&c.theirs);
     clv_checkpoint_close(&c.ours);

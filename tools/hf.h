@@ -21,6 +21,8 @@ typedef struct {
 /* "gpt2", "llama": config.json's model_type. */
 const char *hf_name(hf_kind kind);
 void hf_model_drop(hf_model *model);
+/* "FOLDER/NAME" in new memory (free); NULL if there is none. */
+char *hf_path(const char *folder, const char *name);
 
 /* ---- hf_config.c ----------------------------------------------------------------- */
 

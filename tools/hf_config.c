@@ -92,6 +92,12 @@ void hf_model_drop(hf_model *model)
     model->origin = NULL;
 }
 
+char *hf_path(const char *folder, const char *name)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
 /* ---- Keys ---------------------------------------------------------------------------- */
 
 /* Length of the first of the keys. */
