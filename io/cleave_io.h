@@ -199,7 +199,7 @@ typedef struct {
 
 typedef struct clv_safetensors clv_safetensors;
 
-/* Opens a file, or the folder of a model: with its index where it has one, else model.safetensors.
+/* Opens a file, or the folder of a model, with model.safetensors or the index of several, not both.
  * Checks every rule of the format: header size at most 100 MB and within the file, JSON without
  * duplicate keys, ranges of shape x type, without holes or overlaps, up to the file's end; and that
  * index and files agree. CLV_ENOTFOUND, CLV_EFORMAT naming file, tensor, expected and found. Local.

@@ -155,19 +155,21 @@ done:
     return status;
 }
 
-/* A folder's index, or its only file. */
+/* A folder's index, or its only file. Of both nobody knows which is meant: transformers takes the
+ * file, others the index. */
 static clv_status open_folder(clv_safetensors *s)
 {
     clv_status status = CLV_OK;
-    char *single = NULL, *index = clvi_format("%s/model.safetensors.index.json", s->path);
-    CLVI_CHECK(index && (single = clvi_format("%s/model.safetensors", s->path)), CLV_ENOMEM,
+    char *single = NULL, *index = clvi_format("%s/" CLVI_ST_INDEX, s->path);
+    CLVI_CHECK(index && (single = clvi_format("%s/" CLVI_ST_SINGLE, s->path)), CLV_ENOMEM,
                "%s: names of its files", s->path);
-    if (access(index, F_OK) == 0) {
+    bool indexed = access(index, F_OK) == 0, alone = access(single, F_OK) == 0;
+    CLVI_CHECK(indexed != alone, indexed ? CLV_EFORMAT : CLV_ENOTFOUND,
+               "%s: expected " CLVI_ST_SINGLE " or " CLVI_ST_INDEX ", found %s", s->path,
+               indexed ? "both: take away the one that is not meant" : "neither");
+    if (indexed) {
         CLVI_TRY(read_index(s, index));
     } else {
-        CLVI_CHECK(access(single, F_OK) == 0, CLV_ENOTFOUND,
-                   "%s: expected model.safetensors or model.safetensors.index.json, found neither",
-                   s->path);
         status = add_part(s, single);
         single = NULL;
     }

@@ -284,6 +284,9 @@ rm broken/model.safetensors
 bad 'broken: expected model.safetensors or model.safetensors.index.json' 0 convert broken -o no.h5
 rm -rf broken
 cp -r llama broken
+cp llama-tied/model.safetensors broken
+bad 'broken: expected model.safetensors or model.safetensors.index.json, found both' 0 convert broken -o no.h5
+rm broken/model.safetensors
 rm broken/model-00003-of-00004.safetensors
 bad 'broken/model-00003-of-00004.safetensors: cannot open' 3 convert broken -o no.h5
 check "no temporary files" [ -z "$(find . -name '*.tmp-*')" ]

@@ -189,6 +189,24 @@ static void replaces(void)
     scratch_end();
 }
 
+/* A single file beside an index: nobody knows which is meant. */
+static void both(void)
+{
+    scratch_begin();
+    clv_safetensors *model = NULL;
+    const char *folder = in_scratch("both");
+    CHECK_OK(write_model(world, folder, 0, 1));
+    if (check_rank() == 0) fclose(fopen(in_scratch("both/model.safetensors.index.json"), "w"));
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_STATUS(clv_safetensors_open(folder, &model), CLV_EFORMAT);
+    CHECK(!model && strstr(clv_last_error(), "found both"));
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_OK(write_model(world, folder, 0, 2)); /* a writer leaves one of the two */
+    CHECK(is_model(folder, 2));
+    CHECK_OK(clv_grid_barrier(world));
+    scratch_end();
+}
+
 /* ---- Bad arguments --------------------------------------------------------------------------- */
 
 static void refused(const clv_st_entry *e, int count, clv_status expected, const char *says)
@@ -309,6 +327,7 @@ const check_case check_cases[] = {
     {"there and back", there_and_back},
     {"aligned", aligned},
     {"replaces", replaces},
+    {"both", both},
     {"bad arguments", bad_arguments},
     {"one rank cannot write", one_rank_cannot_write},
     {"one rank has no memory", one_rank_has_no_memory},
