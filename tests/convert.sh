@@ -283,6 +283,12 @@ bad 'wte.weight: expected 2000000000 x 2000000000, found 256 x 30' 0 convert bro
 rm broken/model.safetensors
 bad 'broken: expected model.safetensors or model.safetensors.index.json' 0 convert broken -o no.h5
 rm -rf broken
+cp -r gpt2 broken
+for name in $(hf list broken | grep -v '^wpe.weight$'); do hf tensor broken "$name" drop; done
+bad 'broken: 27 tensors are not as expected: wte.weight is missing; h.0.ln_1.weight is missing' 0 convert broken -o no.h5
+hf tensor broken wpe.weight drop
+bad 'broken: 28 tensors are not as expected: wte.weight is missing; wpe.weight is missing' 0 convert broken -o no.h5
+rm -rf broken
 cp -r llama broken
 cp llama-tied/model.safetensors broken
 bad 'broken: expected model.safetensors or model.safetensors.index.json, found both' 0 convert broken -o no.h5

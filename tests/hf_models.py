@@ -12,6 +12,7 @@
 #     hf_models.py config DIR KEY=JSON...   changes DIR/config.json (KEY= takes it away)
 #     hf_models.py tensor DIR NAME ACTION   breaks a tensor: drop, add, flatten, narrow, or
 #                                       its elements of f32 become 0x...
+#     hf_models.py list DIR             the names of its tensors
 #     hf_models.py peak MIB COMMAND...  runs it; fails if one of its processes held more
 #     hf_models.py large DIR            a model of 210 MiB, of random bytes
 import json
@@ -408,6 +409,8 @@ if __name__ == "__main__":
         change_config(words[0], words[1:])
     elif action == "tensor":
         change_tensor(*words)
+    elif action == "list":
+        print(*read_model(words[0]), sep="\n")
     elif action == "large":
         large(words[0])
     elif action == "peak":
