@@ -123,6 +123,18 @@ good 2 convert llama -o rounded.h5 --dtype bf16
 good 1 inspect rounded.h5
 check "--dtype bf16: nothing else" [ "$(grep -c ' bf16 ' out)" = "$(grep -c ' x ' out)" ]
 
+# Of mixed types, torch_dtype is that of most elements.
+cp -r gpt2 mixed
+hf tensor mixed wte.weight bf16
+good 1 convert mixed -o mixed.h5
+good 1 convert mixed.h5 -o mixed.back
+check "mixed: the same bits" hf same mixed mixed.back
+check "mixed: most are f32" grep -q '"torch_dtype": "float32"' mixed.back/config.json
+for name in $(hf list mixed | grep 'attn\|mlp'); do hf tensor mixed "$name" bf16; done
+good 1 convert mixed -o mixed.h5 --overwrite
+good 1 convert mixed.h5 -o mixed.back --overwrite
+check "mixed: most are bf16" grep -q '"torch_dtype": "bfloat16"' mixed.back/config.json
+
 # Models of cleave's own making, of both kinds, that never saw such a file.
 tiny="--data text --layers 2 --width 24 --heads 4 --context 16 --batch 2 --steps 3"
 # shellcheck disable=SC2086

@@ -113,10 +113,18 @@ done:
     return status;
 }
 
-/* The type of most of the elements: that of the first matrix. */
+/* The type of most of the elements. */
 static clv_dtype main_dtype(const conversion *c)
 {
-    return c->dtype[0];
+    double elements[CLV_DTYPE_COUNT] = {0};
+    clv_dtype most = c->dtype[0];
+    for (int i = 0; i < c->map->links; i++) {
+        const hf_tensor *t = &c->map->link[i].ours;
+        elements[c->dtype[i]] += (double)t->m * (double)t->n;
+    }
+    for (int d = 0; d < CLV_DTYPE_COUNT; d++)
+        if (elements[d] > elements[most]) most = (clv_dtype)d;
+    return most;
 }
 
 /* Rank 0. */
