@@ -135,6 +135,24 @@ good 1 convert mixed -o mixed.h5 --overwrite
 good 1 convert mixed.h5 -o mixed.back --overwrite
 check "mixed: most are bf16" grep -q '"torch_dtype": "bfloat16"' mixed.back/config.json
 
+# One tensor, two tensors.
+rm -rf mixed
+cp -r llama-tied mixed
+hf tensor mixed lm_head.weight add
+hf tensor mixed model.norm.weight f16
+good 1 convert mixed -o mixed.h5 --overwrite
+check "one of f16" grep -qx '1 tensor of f16 became f32' out
+check "one left out" grep -qx '1 tensor left out' out
+hf tensor mixed model.layers.0.input_layernorm.weight f16
+good 1 convert mixed -o mixed.h5 --overwrite --only 'norm.gain,*.norm1.gain'
+check "two of f16" grep -qx '2 tensors of f16 became f32' out
+check "many left out" grep -qx '[0-9]* tensors left out' out
+good 1 convert mixed -o mixed.h5 --overwrite --only norm.gain
+good 1 inspect mixed.h5
+check "inspect: one data set" grep -q '^1 data set, ' out
+good 1 diff mixed.h5 mixed.h5
+check "diff: one data set" grep -qx 'the same: 1 data set' out
+
 # Models of cleave's own making, of both kinds, that never saw such a file.
 tiny="--data text --layers 2 --width 24 --heads 4 --context 16 --batch 2 --steps 3"
 # shellcheck disable=SC2086

@@ -230,8 +230,10 @@ static void report(const conversion *c, bool import, double seconds)
     output_text("%s of %lld layers, width %lld, %s parameters: %s\n", hf_name(c->model.kind),
                 (long long)m->layers, (long long)m->width, output_count(elements, parameters),
                 c->args->output);
-    if (c->halves) output_text("%d tensors of f16 became f32\n", c->halves);
-    if (c->left_out) output_text("%d tensors left out\n", c->left_out);
+    if (c->halves)
+        output_text("%d tensor%s of f16 became f32\n", c->halves, c->halves == 1 ? "" : "s");
+    if (c->left_out)
+        output_text("%d tensor%s left out\n", c->left_out, c->left_out == 1 ? "" : "s");
 }
 
 static clv_status read_shard_size(convert_args *args)

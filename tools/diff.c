@@ -307,7 +307,8 @@ static clv_status diff(void *args)
     output_json("{s:s, s:s, s:b, s:i, s:I}", "a", c.a.file, "b", c.b.file, "same",
                 c.args->differences == 0, "datasets", c.compared, "differences",
                 (json_int_t)c.args->differences);
-    if (c.args->differences == 0) output_text("the same: %d data sets\n", c.compared);
+    if (c.args->differences == 0)
+        output_text("the same: %d data set%s\n", c.compared, c.compared == 1 ? "" : "s");
     /* What was not told is neither the same nor different. */
     TRY(clv_grid_agree(c.grid, output_status()));
 done:

@@ -121,7 +121,7 @@ static void show_summary(const clv_checkpoint *checkpoint, const char *file)
     output_json("{s:s, s:o, s:i, s:I, s:I, s:o}", "file", file, "step", step_of(object), "datasets",
                 count, "parameters", (json_int_t)elements, "bytes", (json_int_t)size, "config",
                 object ? json_incref(object) : json_null());
-    output_text("%d data sets, %s parameters, %s bytes\n", count,
+    output_text("%d data set%s, %s parameters, %s bytes\n", count, count == 1 ? "" : "s",
                 output_count(elements, parameters), output_count(size, bytes));
     json_decref(object);
 }
