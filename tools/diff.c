@@ -27,7 +27,9 @@ static const manual about = {
         "of\n"
         "both), and where first. NaN equals NaN, and types are compared by the values they hold;\n"
         "with --bits values of the same type are equal only if all their bits are.\n"
-        "A folder stands for its newest checkpoint. The ranks share the work.\n"
+        "A folder stands for its newest checkpoint. With --only the configurations are left out "
+        "too.\n"
+        "The ranks share the work.\n"
         "\n"
         "Exit status: 0 the same, 1 different, 2 trouble.\n"
         "\n" PATTERN_HELP,
