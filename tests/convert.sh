@@ -105,6 +105,11 @@ for bits in 00000000 80000000 7fc00000 7fc00001 7f800001; do
     check "0x$bits: the same bits" hf same broken $bits.back
     rm -rf broken
 done
+# Of no finite value there is no least, greatest or mean.
+good 2 inspect --stats --only block.0.norm1.bias 7fc00000.h5
+check "stats of NaN: no value" grep -q 'min -  max -  mean -  std -  zeros 0  NaN 30 ' out
+good 2 inspect --stats --only block.0.norm1.bias 7fc00000.h5 --json
+check "stats of NaN: null" grep -q '"min": null, "max": null, "mean": null, "std": null, "finite": 0' out
 for pair in '00000000 80000000' '7fc00000 7fc00001' '7fc00001 7f800001'; do
     good 2 diff ${pair% *}.h5 ${pair#* }.h5
     run 2 diff --bits ${pair% *}.h5 ${pair#* }.h5
