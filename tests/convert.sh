@@ -271,6 +271,9 @@ refused 'head_dim: expected 8, .*, found 16' llama head_dim=16
 refused 'quantization_config: expected null .*, found {"bits":4}' llama quantization_config='{"bits": 4}'
 echo '{"model_type": "gpt2"' >broken/config.json
 bad 'broken/config.json: expected a JSON object' 0 convert broken -o no.h5
+rm broken/config.json
+mkdir broken/config.json
+bad 'broken/config.json: expected a JSON object, found a folder' 0 convert broken -o no.h5
 
 # The same in other words: what newer versions write, and what the defaults are.
 rm -rf newer

@@ -98,45 +98,48 @@ static clv_status write_failed(const char *path)
  * folders, nothing better can be had. */
 static clv_status sync_folder(const char *path)
 {
-    char folder[4200];
-    snprintf(folder, sizeof folder, "%s", path);
-    int fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *folder = strdup(path);
+    int fd = folder ? open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     clv_status status = fd < 0 || (fsync(fd) != 0 && errno != EINVAL) ? write_failed(path) : CLV_OK;
     if (fd >= 0) close(fd);
+    free(folder);
     return status;
 }
 
-/* The same name each time: what a crash leaves goes with the next text. */
-static void name_temporary(const char *path, char temporary[4200])
+/* The same name each time: what a crash leaves goes with the next text. In new memory (free). */
+static char *temporary_of(const char *path)
 {
-    snprintf(temporary, 4200, "%s.tmp", path);
+    char *temporary = NULL;
+    return asprintf(&temporary, "%s.tmp", path) < 0 ? NULL : temporary;
 }
 
 clv_status convert_write_text(const char *path, const char *text)
 {
-    char temporary[4200];
     clv_status status = CLV_OK;
-    name_temporary(path, temporary);
-    FILE *file = fopen(temporary, "w");
+    char *temporary = temporary_of(path);
+    FILE *file = temporary ? fopen(temporary, "w") : NULL;
     bool written =
         file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (!written) status = write_failed(path);
     if (file && fclose(file) != 0 && status == CLV_OK) status = write_failed(path);
+    free(temporary);
     return status;
 }
 
 void convert_drop_text(const char *path)
 {
-    char temporary[4200];
-    name_temporary(path, temporary);
-    unlink(temporary);
+    char *temporary = temporary_of(path);
+    if (temporary) unlink(temporary);
+    free(temporary);
 }
 
 clv_status convert_rename_text(const char *path)
 {
-    char temporary[4200];
-    name_temporary(path, temporary);
-    return rename(temporary, path) == 0 ? sync_folder(path) : write_failed(path);
+    char *temporary = temporary_of(path);
+    bool renamed = temporary && rename(temporary, path) == 0;
+    clv_status status = renamed ? sync_folder(path) : write_failed(path);
+    free(temporary);
+    return status;
 }
 
 /* ---- What a path is --------------------------------------------------------------------- */

@@ -149,23 +149,36 @@ done:
     return status;
 }
 
+/* No file that makes a folder a model is there. Collective. */
+static clv_status check_free(const conversion *c)
+{
+    static const char *const heads[] = {"model.safetensors.index.json", "model.safetensors",
+                                        "config.json"};
+    clv_status status = CLV_OK;
+    for (int i = 0; i < 3 && status == CLV_OK; i++) {
+        char *path = hf_path(c->args->output, heads[i]);
+        status =
+            clv_grid_agree(c->grid, path ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name"));
+        if (status == CLV_OK) status = convert_check_free(c, path);
+        free(path);
+    }
+    return status;
+}
+
 clv_status convert_to_hf(conversion *c)
 {
-    static const char *const heads[] = {"config.json", "model.safetensors",
-                                        "model.safetensors.index.json"};
     clv_status status;
-    char path[4096], *text = NULL;
-    for (int i = 3; i-- > 0;) { /* config.json is the last and stays in path */
-        snprintf(path, sizeof path, "%s/%s", c->args->output, heads[i]);
-        TRY(convert_check_free(c, path));
-    }
+    char *config = hf_path(c->args->output, "config.json"), *text = NULL;
+    TRY(clv_grid_agree(c->grid, config ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name")));
+    TRY(check_free(c));
     TRY(clv_checkpoint_open(c->grid, c->input, &c->ours));
     status = prepare(c);
     if (status == CLV_OK) status = hf_config_write(&c->model, main_dtype(c), &text);
     TRY(clv_grid_agree(c->grid, status));
     TRY(begin(c));
-    TRY(write_all(c, path, text));
+    TRY(write_all(c, config, text));
 done:
+    free(config);
     free(text);
     return status;
 }

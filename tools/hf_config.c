@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef enum {
     COUNT, /* int64_t; null: 0, which is the default */
@@ -286,14 +287,22 @@ done:
 
 clv_status hf_config_read(const char *folder, hf_model *model)
 {
-    char file[4096];
     json_error_t error;
-    snprintf(file, sizeof file, "%s/config.json", folder);
-    model->origin = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(model->origin))
-        return tool_fail(CLV_EFORMAT, "%s: expected a JSON object, found %s", file,
-                         model->origin ? "another value" : error.text);
-    return read_object(file, model->origin, model);
+    struct stat info;
+    clv_status status = CLV_OK;
+    char *file = hf_path(folder, "config.json");
+    if (!file) return tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", folder);
+    bool is_folder = stat(file, &info) == 0 && S_ISDIR(info.st_mode);
+    model->origin = is_folder ? NULL : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(model->origin))
+        status = read_object(file, model->origin, model);
+    else
+        status = tool_fail(CLV_EFORMAT, "%s: expected a JSON object, found %s", file,
+                           is_folder       ? "a folder"
+                           : model->origin ? "another value"
+                                           : error.text);
+    free(file);
+    return status;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
