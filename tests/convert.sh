@@ -128,6 +128,14 @@ good 2 convert llama -o rounded.h5 --dtype bf16
 good 1 inspect rounded.h5
 check "--dtype bf16: nothing else" [ "$(grep -c ' bf16 ' out)" = "$(grep -c ' x ' out)" ]
 
+# More files than a process has by default, as far as it may have more.
+(
+    ulimit -Sn 32
+    run 0 convert gpt2.h5 -o many.back --shard-size 1
+    exit $code
+)
+check "28 files written of 32 that may be open" hf same gpt2 many.back
+
 # Of mixed types, torch_dtype is that of most elements.
 cp -r gpt2 mixed
 hf tensor mixed wte.weight bf16

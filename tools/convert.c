@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -248,6 +249,15 @@ static clv_status read_shard_size(convert_args *args)
     return CLV_OK;
 }
 
+/* Every shard that is written stays open and locked until all are whole. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static clv_status convert(void *untyped)
 {
     clv_status status;
@@ -256,6 +266,7 @@ static clv_status convert(void *untyped)
     bool import;
     double started = tool_seconds();
     TRY(read_shard_size(untyped));
+    allow_files();
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
     TRY(find_input(&c, &import, &file));
     TRY(check_output(&c, import));
