@@ -256,6 +256,7 @@ refused 'n_embd: expected an integer above 0, found "x"' gpt2 n_embd='"x"'
 refused 'n_layer: expected an integer above 0, found nothing' gpt2 n_layer=
 refused 'layer_norm_epsilon: expected a number above 0, found -1' gpt2 layer_norm_epsilon=-1
 refused 'tie_word_embeddings: expected true or false, found 1' gpt2 tie_word_embeddings=1
+refused 'n_ctx: expected what n_positions says, found 12' gpt2 n_ctx=12
 refused 'hidden_act: expected "silu".*, found "gelu"' llama hidden_act='"gelu"'
 refused 'rope_scaling: expected null .*, found {"type":"linear","factor":2.0}' llama \
     rope_scaling='{"type": "linear", "factor": 2.0}'
