@@ -199,7 +199,7 @@ typedef struct {
 
 typedef struct clv_safetensors clv_safetensors;
 
-/* Opens a file, or the folder of a model: with its index where it has one, else model.safetensors.
+/* Opens a file, or the folder of a model, with model.safetensors or the index of several, not both.
  * Checks every rule of the format: header size at most 100 MB and within the file, JSON without
  * duplicate keys, ranges of shape x type, without holes or overlaps, up to the file's end; and that
  * index and files agree. CLV_ENOTFOUND, CLV_EFORMAT naming file, tensor, expected and found. Local.
@@ -210,7 +210,8 @@ CLV_API int clv_safetensors_count(const clv_safetensors *file);                 
 CLV_API clv_st_tensor clv_safetensors_at(const clv_safetensors *file, int i);    /* Local */
 CLV_API int clv_safetensors_find(const clv_safetensors *file, const char *name); /* Local: or -1 */
 /* A tensor of up to two dimensions as a matrix (one of n is 1 x n): reads any block of it into
- * block.data of a floating dtype, converted to nearest even, or of its own. Local. */
+ * block.data of a floating dtype, converted to nearest even, or of its own. Of a model's files, 64
+ * are open at a time; CLV_ECORRUPT: one that had to be opened again is another now. Local. */
 CLV_API clv_status clv_safetensors_read(clv_safetensors *file, int i, clv_dtype dtype,
                                         clv_block block);
 

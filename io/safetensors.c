@@ -11,16 +11,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MOST_OPEN = 64 }; /* files at a time: a model may have more than a process may open */
+
 typedef struct {
     char *path;
-    clvi_file file;
-    json_t *header; /* holds the names of its tensors */
+    clvi_file file;    /* fd -1: closed, for others to be open   */
+    struct stat state; /* when it was opened first               */
+    json_t *header;    /* holds the names of its tensors; NULL: not yet read */
 } part;
 
 struct clv_safetensors {
     char *path;
     int parts, parts_room;
     part *part;
+    int opened[MOST_OPEN], turn; /* 1 + the parts opened last, a ring; the place of the next */
     int count, room;
     clvi_st_item *items; /* by file, then by offset            */
     json_t *names;       /* the place in items of every name   */
@@ -41,6 +45,35 @@ static bool grow(void **list, int *room, int needed, size_t size)
     *list = larger;
     *room = (int)wanted;
     return true;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Opens a part unless it is open; then the one that was opened longest ago is closed. */
+static clv_status open_part(clv_safetensors *s, int i)
+{
+    clv_status status = CLV_OK;
+    struct stat state;
+    clvi_file file;
+    part *p = &s->part[i];
+    int *slot = &s->opened[s->turn];
+    if (p->file.fd >= 0) return CLV_OK;
+    CLVI_TRY(clvi_file_open(p->path, false, &file));
+    CLVI_CHECK(fstat(file.fd, &state) == 0, CLV_EIO, "%s: cannot look at it", p->path);
+    if (!p->header) p->state = state;
+    CLVI_CHECK(is_same_file(&state, &p->state), CLV_ECORRUPT,
+               "%s: expected it as it was when its header was read, found it changed", p->path);
+    if (*slot) clvi_file_close(&s->part[*slot - 1].file);
+    *slot = i + 1;
+    s->turn = (s->turn + 1) % MOST_OPEN;
+    p->file = file;
+done:
+    if (status != CLV_OK) clvi_file_close(&file);
+    return status;
 }
 
 /* Appends a file's tensors; no two files have one of the same name. */
@@ -75,7 +108,7 @@ static clv_status add_part(clv_safetensors *s, char *path)
     }
     part *p = &s->part[s->parts++];
     *p = (part){.path = path, .file.fd = -1};
-    CLVI_TRY(clvi_file_open(path, false, &p->file));
+    CLVI_TRY(open_part(s, s->parts - 1));
     CLVI_TRY(clvi_st_header(&p->file, &p->header, &items, &count));
     CLVI_TRY(add_items(s, p, items, count));
 done:
@@ -155,19 +188,21 @@ done:
     return status;
 }
 
-/* A folder's index, or its only file. */
+/* A folder's index, or its only file. Of both nobody knows which is meant: transformers takes the
+ * file, others the index. */
 static clv_status open_folder(clv_safetensors *s)
 {
     clv_status status = CLV_OK;
-    char *single = NULL, *index = clvi_format("%s/model.safetensors.index.json", s->path);
-    CLVI_CHECK(index && (single = clvi_format("%s/model.safetensors", s->path)), CLV_ENOMEM,
+    char *single = NULL, *index = clvi_format("%s/" CLVI_ST_INDEX, s->path);
+    CLVI_CHECK(index && (single = clvi_format("%s/" CLVI_ST_SINGLE, s->path)), CLV_ENOMEM,
                "%s: names of its files", s->path);
-    if (access(index, F_OK) == 0) {
+    bool indexed = access(index, F_OK) == 0, alone = access(single, F_OK) == 0;
+    CLVI_CHECK(indexed != alone, indexed ? CLV_EFORMAT : CLV_ENOTFOUND,
+               "%s: expected " CLVI_ST_SINGLE " or " CLVI_ST_INDEX ", found %s", s->path,
+               indexed ? "both: take away the one that is not meant" : "neither");
+    if (indexed) {
         CLVI_TRY(read_index(s, index));
     } else {
-        CLVI_CHECK(access(single, F_OK) == 0, CLV_ENOTFOUND,
-                   "%s: expected model.safetensors or model.safetensors.index.json, found neither",
-                   s->path);
         status = add_part(s, single);
         single = NULL;
     }
@@ -323,6 +358,7 @@ clv_status clv_safetensors_read(clv_safetensors *file, int i, clv_dtype dtype, c
     entry.dtype = dtypes[t->dtype];
     if (!file->stage) file->stage = clvi_alloc(CLVI_STAGE);
     CLVI_CHECK(file->stage, CLV_ENOMEM, "%s: a buffer to read", file->path);
+    CLVI_TRY(open_part(file, item->file));
     const clvi_file *from = &file->part[item->file].file;
     status = t->dtype == CLV_ST_F16 ? read_halves(from, entry, dtype, block, file->stage)
                                     : clvi_block_read(from, &entry, dtype, block, file->stage);

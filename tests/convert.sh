@@ -105,6 +105,11 @@ for bits in 00000000 80000000 7fc00000 7fc00001 7f800001; do
     check "0x$bits: the same bits" hf same broken $bits.back
     rm -rf broken
 done
+# Of no finite value there is no least, greatest or mean.
+good 2 inspect --stats --only block.0.norm1.bias 7fc00000.h5
+check "stats of NaN: no value" grep -q 'min -  max -  mean -  std -  zeros 0  NaN 30 ' out
+good 2 inspect --stats --only block.0.norm1.bias 7fc00000.h5 --json
+check "stats of NaN: null" grep -q '"min": null, "max": null, "mean": null, "std": null, "finite": 0' out
 for pair in '00000000 80000000' '7fc00000 7fc00001' '7fc00001 7f800001'; do
     good 2 diff ${pair% *}.h5 ${pair#* }.h5
     run 2 diff --bits ${pair% *}.h5 ${pair#* }.h5
@@ -122,6 +127,44 @@ check "bf16 through f32" hf same llama-bf16 f32.back
 good 2 convert llama -o rounded.h5 --dtype bf16
 good 1 inspect rounded.h5
 check "--dtype bf16: nothing else" [ "$(grep -c ' bf16 ' out)" = "$(grep -c ' x ' out)" ]
+
+# More files than a process has by default, as far as it may have more.
+(
+    ulimit -Sn 32
+    run 0 convert gpt2.h5 -o many.back --shard-size 1
+    exit $code
+)
+check "28 files written of 32 that may be open" hf same gpt2 many.back
+
+# Of mixed types, torch_dtype is that of most elements.
+cp -r gpt2 mixed
+hf tensor mixed wte.weight bf16
+good 1 convert mixed -o mixed.h5
+good 1 convert mixed.h5 -o mixed.back
+check "mixed: the same bits" hf same mixed mixed.back
+check "mixed: most are f32" grep -q '"torch_dtype": "float32"' mixed.back/config.json
+for name in $(hf list mixed | grep 'attn\|mlp'); do hf tensor mixed "$name" bf16; done
+good 1 convert mixed -o mixed.h5 --overwrite
+good 1 convert mixed.h5 -o mixed.back --overwrite
+check "mixed: most are bf16" grep -q '"torch_dtype": "bfloat16"' mixed.back/config.json
+
+# One tensor, two tensors.
+rm -rf mixed
+cp -r llama-tied mixed
+hf tensor mixed lm_head.weight add
+hf tensor mixed model.norm.weight f16
+good 1 convert mixed -o mixed.h5 --overwrite
+check "one of f16" grep -qx '1 tensor of f16 became f32' out
+check "one left out" grep -qx '1 tensor left out' out
+hf tensor mixed model.layers.0.input_layernorm.weight f16
+good 1 convert mixed -o mixed.h5 --overwrite --only 'norm.gain,*.norm1.gain'
+check "two of f16" grep -qx '2 tensors of f16 became f32' out
+check "many left out" grep -qx '[0-9]* tensors left out' out
+good 1 convert mixed -o mixed.h5 --overwrite --only norm.gain
+good 1 inspect mixed.h5
+check "inspect: one data set" grep -q '^1 data set, ' out
+good 1 diff mixed.h5 mixed.h5
+check "diff: one data set" grep -qx 'the same: 1 data set' out
 
 # Models of cleave's own making, of both kinds, that never saw such a file.
 tiny="--data text --layers 2 --width 24 --heads 4 --context 16 --batch 2 --steps 3"
@@ -169,7 +212,25 @@ check "nothing of the next is left" [ -z "$(find gpt2-untied -name '*.tmp-*')" ]
 rmdir gpt2-untied/config.json.tmp
 bad 'nowhere' 2 convert nowhere -o no.h5
 mkdir hollow
-bad 'hollow' 2 convert hollow -o no.h5
+bad 'hollow: expected a complete step-NNNNNNNN.h5, found none; and no config.json' 2 convert hollow -o no.h5
+bad '-o: expected the name of a file, found the folder hollow' 2 convert gpt2 -o hollow --overwrite
+
+# A folder is a model of theirs or a run: which of the two must not turn on what was written last.
+ln -s run alias
+newest=run/step-00000003.h5
+for output in run alias ./run/; do
+    for input in run $newest gpt2.h5; do
+        bad "-o: expected a folder without checkpoints, found ${output%/}/*step-00000003.h5" 2 convert $input -o $output --overwrite
+    done
+done
+check "a run stays a run" [ ! -e run/config.json ]
+cp -r run both
+cp gpt2/config.json gpt2/model.safetensors both
+bad 'both: expected config.json or checkpoints, found both: .*(both/step-00000003.h5)' 2 convert both -o no.h5
+good 2 convert both/step-00000003.h5 -o both.hf
+check "the checkpoint that was named" hf same run.hf both.hf
+printf x | dd of=both/step-00000003.h5 bs=1 seek=6000 conv=notrunc 2>dd.err
+bad 'both: expected config.json or checkpoints, found both' 2 convert both -o no.h5
 bad 'part.h5: [0-9]* tensors are not as expected: .*token.weight is missing' 2 convert part.h5 -o no.h5
 
 # ---- What Cleave does not compute ----
@@ -183,8 +244,9 @@ refused() {
     hf config broken "$@"
     bad "broken/config.json: $pattern" 0 convert broken -o no.h5
 }
-refused 'model_type: expected gpt2 or llama, found mistral' llama model_type='"mistral"'
-refused 'model_type: expected gpt2 or llama, found nothing' llama model_type=
+refused 'model_type: expected "gpt2" "llama" .*, found "mistral"' llama model_type='"mistral"'
+refused 'model_type: expected "gpt2" "llama" .*, found nothing' llama model_type=
+refused 'model_type: expected "gpt2" "llama" .*, found 5' llama model_type=5
 refused 'activation_function: expected .*gelu_new.*, found "relu"' gpt2 activation_function='"relu"'
 refused 'scale_attn_weights: expected true .*, found false' gpt2 scale_attn_weights=false
 refused 'scale_attn_by_inverse_layer_idx: expected false .*, found true' gpt2 scale_attn_by_inverse_layer_idx=true
@@ -194,17 +256,33 @@ refused 'n_embd: expected an integer above 0, found "x"' gpt2 n_embd='"x"'
 refused 'n_layer: expected an integer above 0, found nothing' gpt2 n_layer=
 refused 'layer_norm_epsilon: expected a number above 0, found -1' gpt2 layer_norm_epsilon=-1
 refused 'tie_word_embeddings: expected true or false, found 1' gpt2 tie_word_embeddings=1
+refused 'n_ctx: expected what n_positions says, found 12' gpt2 n_ctx=12
 refused 'hidden_act: expected "silu".*, found "gelu"' llama hidden_act='"gelu"'
 refused 'rope_scaling: expected null .*, found {"type":"linear","factor":2.0}' llama \
     rope_scaling='{"type": "linear", "factor": 2.0}'
 refused 'rope_parameters.rope_type: expected .*"default".*, found "yarn"' llama \
     rope_parameters='{"rope_type": "yarn"}'
+refused 'rope_parameters.type: expected .*"default".*, found "linear"' llama \
+    rope_parameters='{"type": "linear", "factor": 2.0, "rope_theta": 500.0}'
+refused 'rope_parameters.type: expected .*"default".*, found "linear"' llama \
+    rope_parameters='{"rope_type": "default", "type": "linear"}'
+refused 'rope_parameters.factor: expected null .*, found 8.0' llama rope_parameters='{"factor": 8.0}'
+for value in '"llama3"' 5 '\[\]' false; do
+    refused "rope_parameters: expected an object or null, found $value" llama rope_parameters="$(echo "$value" | tr -d '\\')"
+done
+refused 'rope_parameters.rope_theta: expected what rope_theta says, found 1000000.0' llama \
+    rope_parameters='{"rope_theta": 1e6}'
+refused 'rope_parameters.partial_rotary_factor: expected null .*, found 0.5' llama \
+    rope_parameters='{"partial_rotary_factor": 0.5}' partial_rotary_factor=1.0
 refused 'attention_bias: expected false .*, found true' llama attention_bias=true
 refused 'mlp_bias: expected false .*, found true' llama mlp_bias=true
 refused 'head_dim: expected 8, .*, found 16' llama head_dim=16
 refused 'quantization_config: expected null .*, found {"bits":4}' llama quantization_config='{"bits": 4}'
 echo '{"model_type": "gpt2"' >broken/config.json
 bad 'broken/config.json: expected a JSON object' 0 convert broken -o no.h5
+rm broken/config.json
+mkdir broken/config.json
+bad 'broken/config.json: expected a JSON object, found a folder' 0 convert broken -o no.h5
 
 # The same in other words: what newer versions write, and what the defaults are.
 rm -rf newer
@@ -215,6 +293,13 @@ good 0 convert newer -o newer.h5
 good 0 convert newer.h5 -o newer.back
 check "rope_parameters" hf same newer newer.back
 agrees 2 newer.h5 text "$(hf loss llama text)"
+
+rm -rf newer
+cp -r llama newer
+hf config newer rope_parameters='{"type": "default", "rope_theta": 500, "factor": null}'
+good 0 convert newer -o newer.h5 --overwrite
+hf config newer rope_parameters=null
+good 0 convert newer -o newer.h5 --overwrite
 
 # ---- What does not fit ----
 
@@ -245,7 +330,16 @@ bad 'wte.weight: expected 2000000000 x 2000000000, found 256 x 30' 0 convert bro
 rm broken/model.safetensors
 bad 'broken: expected model.safetensors or model.safetensors.index.json' 0 convert broken -o no.h5
 rm -rf broken
+cp -r gpt2 broken
+for name in $(hf list broken | grep -v '^wpe.weight$'); do hf tensor broken "$name" drop; done
+bad 'broken: 27 tensors are not as expected: wte.weight is missing; h.0.ln_1.weight is missing' 0 convert broken -o no.h5
+hf tensor broken wpe.weight drop
+bad 'broken: 28 tensors are not as expected: wte.weight is missing; wpe.weight is missing' 0 convert broken -o no.h5
+rm -rf broken
 cp -r llama broken
+cp llama-tied/model.safetensors broken
+bad 'broken: expected model.safetensors or model.safetensors.index.json, found both' 0 convert broken -o no.h5
+rm broken/model.safetensors
 rm broken/model-00003-of-00004.safetensors
 bad 'broken/model-00003-of-00004.safetensors: cannot open' 3 convert broken -o no.h5
 check "no temporary files" [ -z "$(find . -name '*.tmp-*')" ]

@@ -10,8 +10,9 @@
 #                                       there is none in B, the same values; config.json says the same
 #     hf_models.py rounded A B          B has A's tensors of f32 as bf16, to nearest even
 #     hf_models.py config DIR KEY=JSON...   changes DIR/config.json (KEY= takes it away)
-#     hf_models.py tensor DIR NAME ACTION   breaks a tensor: drop, add, flatten, narrow, or
-#                                       its elements of f32 become 0x...
+#     hf_models.py tensor DIR NAME ACTION   changes a tensor: drop, add, flatten, narrow; f16, bf16:
+#                                       its elements of f32 become that; 0x...: become these bits
+#     hf_models.py list DIR             the names of its tensors
 #     hf_models.py peak MIB COMMAND...  runs it; fails if one of its processes held more
 #     hf_models.py large DIR            a model of 210 MiB, of random bytes
 import json
@@ -367,6 +368,10 @@ def change_tensor(folder, name, action):
         tensors[name] = (dtype, (int(np.prod(shape)), 1), data)
     elif action == "narrow":
         tensors[name] = ("U8", shape, data[: int(np.prod(shape))])
+    elif action == "f16":
+        tensors[name] = ("F16", shape, np.frombuffer(data, np.float32).astype(np.float16).tobytes())
+    elif action == "bf16":
+        tensors[name] = ("BF16", shape, np.frombuffer(data, np.uint16)[1::2].tobytes())
     elif action.startswith("0x"):
         tensors[name] = (dtype, shape, struct.pack("<I", int(action, 16)) * int(np.prod(shape)))
     write_file(path, tensors)
@@ -408,6 +413,8 @@ if __name__ == "__main__":
         change_config(words[0], words[1:])
     elif action == "tensor":
         change_tensor(*words)
+    elif action == "list":
+        print(*read_model(words[0]), sep="\n")
     elif action == "large":
         large(words[0])
     elif action == "peak":

@@ -109,6 +109,8 @@ check "diff: NumPy's" "$python" diff.py diff1 $a $b
 status 0 "diff with a tolerance" 2 diff $a $b --only '*.gain' --tolerance 0.1
 status 1 "diff of what is chosen" 2 diff $a $b --only 'token.*' --json
 check "diff --only: nothing else" [ "$(grep -v 'token\|"same"' out)" = '' ]
+run 0 diff --help
+check "diff --help: what --only leaves out besides" holds '--only the configurations are left out'
 # shellcheck disable=SC2086
 good "another model" 1 train --data text --steps 1 --layers 1 --width 32 --heads 2 --context 16 --dtype f64 --save other
 status 1 "diff of models" 2 diff $b other

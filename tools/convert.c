@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,11 +21,11 @@ static const manual about = {
     .about =
         "Converts a GPT-2 or Llama model between Hugging Face's files and a checkpoint of "
         "Cleave's.\n"
-        "INPUT is a folder with config.json and model.safetensors (or shards with their index), "
-        "and\n"
-        "OUTPUT becomes a checkpoint; or INPUT is a checkpoint or a folder of them (its newest), "
-        "and\n"
-        "OUTPUT becomes such a folder. There and back, every tensor has the same bits.\n"
+        "INPUT is a folder with config.json and model.safetensors (or shards with their index),\n"
+        "and OUTPUT becomes a checkpoint; or INPUT is a checkpoint or a folder of them (its\n"
+        "newest), and OUTPUT becomes such a folder. There and back, every tensor has the same\n"
+        "bits. A folder is one of the two: an INPUT that is both is refused, and so is an OUTPUT\n"
+        "that has checkpoints.\n"
         "\n"
         "Types stay as they are, but f16 becomes f32, exactly: Cleave has no f16. A model of bf16\n"
         "takes no more room than before; training and evaluation compute in f32 (f64 where a "
@@ -96,54 +97,122 @@ static clv_status write_failed(const char *path)
  * folders, nothing better can be had. */
 static clv_status sync_folder(const char *path)
 {
-    char folder[4200];
-    snprintf(folder, sizeof folder, "%s", path);
-    int fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *folder = strdup(path);
+    int fd = folder ? open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     clv_status status = fd < 0 || (fsync(fd) != 0 && errno != EINVAL) ? write_failed(path) : CLV_OK;
     if (fd >= 0) close(fd);
+    free(folder);
     return status;
 }
 
-/* The same name each time: what a crash leaves goes with the next text. */
-static void name_temporary(const char *path, char temporary[4200])
+/* The same name each time: what a crash leaves goes with the next text. In new memory (free). */
+static char *temporary_of(const char *path)
 {
-    snprintf(temporary, 4200, "%s.tmp", path);
+    char *temporary = NULL;
+    return asprintf(&temporary, "%s.tmp", path) < 0 ? NULL : temporary;
 }
 
 clv_status convert_write_text(const char *path, const char *text)
 {
-    char temporary[4200];
     clv_status status = CLV_OK;
-    name_temporary(path, temporary);
-    FILE *file = fopen(temporary, "w");
+    char *temporary = temporary_of(path);
+    FILE *file = temporary ? fopen(temporary, "w") : NULL;
     bool written =
         file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (!written) status = write_failed(path);
     if (file && fclose(file) != 0 && status == CLV_OK) status = write_failed(path);
+    free(temporary);
     return status;
 }
 
 void convert_drop_text(const char *path)
 {
-    char temporary[4200];
-    name_temporary(path, temporary);
-    unlink(temporary);
+    char *temporary = temporary_of(path);
+    if (temporary) unlink(temporary);
+    free(temporary);
 }
 
 clv_status convert_rename_text(const char *path)
 {
-    char temporary[4200];
-    name_temporary(path, temporary);
-    return rename(temporary, path) == 0 ? sync_folder(path) : write_failed(path);
+    char *temporary = temporary_of(path);
+    bool renamed = temporary && rename(temporary, path) == 0;
+    clv_status status = renamed ? sync_folder(path) : write_failed(path);
+    free(temporary);
+    return status;
 }
 
-/* Whether path is a folder of Hugging Face's. */
-static bool is_hf(const char *path)
+/* ---- What a path is --------------------------------------------------------------------- */
+
+/* Whether path is a folder, and one with config.json. Rank 0 looks, all know. Collective. */
+static clv_status look(clv_grid *grid, const char *path, bool *folder, bool *hf)
 {
-    char file[4096];
+    clv_status status = CLV_OK;
     struct stat info;
-    snprintf(file, sizeof file, "%s/config.json", path);
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) && access(file, F_OK) == 0;
+    double found[2] = {0};
+    if (tool.rank == 0) {
+        char *config = hf_path(path, "config.json");
+        if (!config) status = tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", path);
+        found[0] = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+        found[1] = config && found[0] > 0 && (access(config, F_OK) == 0 || errno != ENOENT);
+        free(config);
+    }
+    TRY(clv_grid_agree(grid, status));
+    TRY(clv_grid_reduce(grid, CLV_MAX, 2, found));
+    *folder = found[0] > 0, *hf = found[1] > 0;
+done:
+    return status;
+}
+
+/* Whether a folder has checkpoints; *file is the newest, NULL if that one is damaged. Collective.
+ */
+static clv_status find_checkpoints(clv_grid *grid, const char *path, bool *found, char **file)
+{
+    clv_status status = clv_checkpoint_resolve(grid, path, file);
+    *found = status == CLV_OK || status == CLV_ECORRUPT || status == CLV_EFORMAT;
+    return *found || status == CLV_ENOTFOUND ? CLV_OK : status;
+}
+
+/* What the input is; *file: the checkpoint, of a folder of Hugging Face's NULL. Collective. */
+static clv_status find_input(conversion *c, bool *import, char **file)
+{
+    clv_status status;
+    bool folder, both;
+    const char *input = c->args->input;
+    TRY(look(c->grid, input, &folder, import));
+    if (*import) {
+        TRY(find_checkpoints(c->grid, input, &both, file));
+        if (both)
+            status = tool_fail(CLV_EARG,
+                               "%s: expected config.json or checkpoints, found both: name the "
+                               "checkpoint meant (%s), or keep the two in folders of their own",
+                               input, *file ? *file : "a file");
+    } else {
+        status = clv_checkpoint_resolve(c->grid, input, file);
+        if (status == CLV_ENOTFOUND && folder)
+            status = tool_fail(status, "%s; and no config.json", clv_last_error());
+    }
+done:
+    return status;
+}
+
+/* A folder is a model of Hugging Face's or one of checkpoints, not both. Collective. */
+static clv_status check_output(const conversion *c, bool import)
+{
+    clv_status status;
+    bool folder, hf, found = false;
+    char *file = NULL;
+    const char *output = c->args->output;
+    TRY(look(c->grid, output, &folder, &hf));
+    if (folder && !import) TRY(find_checkpoints(c->grid, output, &found, &file));
+    if (folder && import)
+        status =
+            tool_fail(CLV_EARG, "-o: expected the name of a file, found the folder %s", output);
+    else if (found)
+        status = tool_fail(CLV_EARG, "-o: expected a folder without checkpoints, found %s",
+                           file ? file : output);
+done:
+    free(file);
+    return status;
 }
 
 /* ---- The command ------------------------------------------------------------------------- */
@@ -163,8 +232,10 @@ static void report(const conversion *c, bool import, double seconds)
     output_text("%s of %lld layers, width %lld, %s parameters: %s\n", hf_name(c->model.kind),
                 (long long)m->layers, (long long)m->width, output_count(elements, parameters),
                 c->args->output);
-    if (c->halves) output_text("%d tensors of f16 became f32\n", c->halves);
-    if (c->left_out) output_text("%d tensors left out\n", c->left_out);
+    if (c->halves)
+        output_text("%d tensor%s of f16 became f32\n", c->halves, c->halves == 1 ? "" : "s");
+    if (c->left_out)
+        output_text("%d tensor%s left out\n", c->left_out, c->left_out == 1 ? "" : "s");
 }
 
 static clv_status read_shard_size(convert_args *args)
@@ -176,20 +247,30 @@ static clv_status read_shard_size(convert_args *args)
     return CLV_OK;
 }
 
+/* Every shard that is written stays open and locked until all are whole. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static clv_status convert(void *untyped)
 {
     clv_status status;
     conversion c = {.args = untyped};
     char *file = NULL;
-    double import = 0, started = tool_seconds();
+    bool import;
+    double started = tool_seconds();
     TRY(read_shard_size(untyped));
+    allow_files();
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));
-    if (tool.rank == 0) import = is_hf(c.args->input);
-    TRY(clv_grid_reduce(c.grid, CLV_MAX, 1, &import));
-    if (import == 0) TRY(clv_checkpoint_resolve(c.grid, c.args->input, &file));
+    TRY(find_input(&c, &import, &file));
+    TRY(check_output(&c, import));
     c.input = file ? file : c.args->input;
-    TRY(import > 0 ? convert_from_hf(&c) : convert_to_hf(&c));
-    report(&c, import > 0, tool_seconds() - started);
+    TRY(import ? convert_from_hf(&c) : convert_to_hf(&c));
+    report(&c, import, tool_seconds() - started);
 done:
     clv_safetensors_close(&c.theirs);
     clv_checkpoint_close(&c.ours);

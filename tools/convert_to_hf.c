@@ -113,10 +113,18 @@ done:
     return status;
 }
 
-/* The type of most of the elements: that of the first matrix. */
+/* The type of most of the elements. */
 static clv_dtype main_dtype(const conversion *c)
 {
-    return c->dtype[0];
+    double elements[CLV_DTYPE_COUNT] = {0};
+    clv_dtype most = c->dtype[0];
+    for (int i = 0; i < c->map->links; i++) {
+        const hf_tensor *t = &c->map->link[i].ours;
+        elements[c->dtype[i]] += (double)t->m * (double)t->n;
+    }
+    for (int d = 0; d < CLV_DTYPE_COUNT; d++)
+        if (elements[d] > elements[most]) most = (clv_dtype)d;
+    return most;
 }
 
 /* Rank 0. */
@@ -141,23 +149,36 @@ done:
     return status;
 }
 
+/* No file that makes a folder a model is there. Collective. */
+static clv_status check_free(const conversion *c)
+{
+    static const char *const heads[] = {"model.safetensors.index.json", "model.safetensors",
+                                        "config.json"};
+    clv_status status = CLV_OK;
+    for (int i = 0; i < 3 && status == CLV_OK; i++) {
+        char *path = hf_path(c->args->output, heads[i]);
+        status =
+            clv_grid_agree(c->grid, path ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name"));
+        if (status == CLV_OK) status = convert_check_free(c, path);
+        free(path);
+    }
+    return status;
+}
+
 clv_status convert_to_hf(conversion *c)
 {
-    static const char *const heads[] = {"config.json", "model.safetensors",
-                                        "model.safetensors.index.json"};
     clv_status status;
-    char path[4096], *text = NULL;
-    for (int i = 3; i-- > 0;) { /* config.json is the last and stays in path */
-        snprintf(path, sizeof path, "%s/%s", c->args->output, heads[i]);
-        TRY(convert_check_free(c, path));
-    }
+    char *config = hf_path(c->args->output, "config.json"), *text = NULL;
+    TRY(clv_grid_agree(c->grid, config ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name")));
+    TRY(check_free(c));
     TRY(clv_checkpoint_open(c->grid, c->input, &c->ours));
     status = prepare(c);
     if (status == CLV_OK) status = hf_config_write(&c->model, main_dtype(c), &text);
     TRY(clv_grid_agree(c->grid, status));
     TRY(begin(c));
-    TRY(write_all(c, path, text));
+    TRY(write_all(c, config, text));
 done:
+    free(config);
     free(text);
     return status;
 }

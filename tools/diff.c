@@ -27,7 +27,9 @@ static const manual about = {
         "of\n"
         "both), and where first. NaN equals NaN, and types are compared by the values they hold;\n"
         "with --bits values of the same type are equal only if all their bits are.\n"
-        "A folder stands for its newest checkpoint. The ranks share the work.\n"
+        "A folder stands for its newest checkpoint. With --only the configurations are left out "
+        "too.\n"
+        "The ranks share the work.\n"
         "\n"
         "Exit status: 0 the same, 1 different, 2 trouble.\n"
         "\n" PATTERN_HELP,
@@ -307,7 +309,8 @@ static clv_status diff(void *args)
     output_json("{s:s, s:s, s:b, s:i, s:I}", "a", c.a.file, "b", c.b.file, "same",
                 c.args->differences == 0, "datasets", c.compared, "differences",
                 (json_int_t)c.args->differences);
-    if (c.args->differences == 0) output_text("the same: %d data sets\n", c.compared);
+    if (c.args->differences == 0)
+        output_text("the same: %d data set%s\n", c.compared, c.compared == 1 ? "" : "s");
     /* What was not told is neither the same nor different. */
     TRY(clv_grid_agree(c.grid, output_status()));
 done:

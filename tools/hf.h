@@ -21,6 +21,8 @@ typedef struct {
 /* "gpt2", "llama": config.json's model_type. */
 const char *hf_name(hf_kind kind);
 void hf_model_drop(hf_model *model);
+/* "FOLDER/NAME" in new memory (free); NULL if there is none. */
+char *hf_path(const char *folder, const char *name);
 
 /* ---- hf_config.c ----------------------------------------------------------------- */
 
@@ -70,8 +72,8 @@ typedef struct {
 } hf_map;
 
 /* The tensors of a model whose names (ours) fit the pattern; NULL: all. most: layers at most, of
- * which the rest of the caller's input, `file`, speaks: a configuration that claims more is refused
- * before anything is allocated by it. Freed by hf_map_destroy, which takes NULL. */
+ * which the rest of the caller's input, `file`, speaks: a configuration that claims more, and many,
+ * is refused before anything is allocated by it. Freed by hf_map_destroy, which takes NULL. */
 clv_status hf_map_create(const hf_model *model, const char *file, const char *only, int64_t most,
                          hf_map **map);
 void hf_map_destroy(hf_map **map);

@@ -9,17 +9,19 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef enum {
     COUNT, /* int64_t; null: 0, which is the default */
     REAL,
     TRUTH,
+    OBJECT, /* or null: only looked at, other fields are inside */
     FIXED
 } sort;
 
-/* keys: "a|b.c": the first of them that is there, the first to be written. initial: what a field
- * means that is not there, in JSON; NULL: it has to be. allowed: of FIXED, JSON texts; "" where
- * nothing is written unless it was read. */
+/* keys: "a|b.c": all of them that are there, which say the same; the first to be written. initial:
+ * what a field means that is not there, in JSON; NULL: it has to be. allowed: of FIXED, JSON texts;
+ * "" where nothing is written unless it was read. */
 typedef struct {
     const char *keys;
     sort sort;
@@ -56,13 +58,15 @@ static const field llama[] = {
     {"vocab_size", COUNT, AT(vocabulary), NULL, NULL},
     {"intermediate_size", COUNT, AT(hidden), NULL, NULL},
     {"rms_norm_eps", REAL, AT(norm_eps), "1e-06", NULL},
+    {"rope_parameters", OBJECT, 0, "null", NULL},
     {"rope_theta|rope_parameters.rope_theta", REAL, AT(rotary_base), "10000.0", NULL},
     {"tie_word_embeddings", TRUTH, AT(tied), "false", NULL},
     {"hidden_act", FIXED, 0, "\"silu\"", "\"silu\" \"swish\""},
     {"attention_bias", FIXED, 0, "false", "false"},
     {"mlp_bias", FIXED, 0, "false", "false"},
     {"rope_scaling", FIXED, 0, "null", "null"},
-    {"rope_parameters.rope_type", FIXED, 0, "null", "null \"default\""},
+    {"rope_parameters.rope_type|rope_parameters.type", FIXED, 0, "null", "null \"default\""},
+    {"rope_parameters.factor", FIXED, 0, "null", "null"},
     {"partial_rotary_factor|rope_parameters.partial_rotary_factor", FIXED, 0, "null", "null 1 1.0"},
     {"quantization_config", FIXED, 0, "null", "null"},
     {0},
@@ -89,6 +93,12 @@ void hf_model_drop(hf_model *model)
     model->origin = NULL;
 }
 
+char *hf_path(const char *folder, const char *name)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
 /* ---- Keys ---------------------------------------------------------------------------- */
 
 /* Length of the first of the keys. */
@@ -108,17 +118,18 @@ static json_t *get_key(const json_t *object, const char *key, int length)
     return part == length ? value : get_key(value, key + part + 1, length - part - 1);
 }
 
-/* The value of a field; key and length become those it was found under, or the first. */
-static json_t *get(const json_t *object, const field *f, const char **key, int *length)
+/* Key and length become those of the next of the field's keys that is there, of the first for key
+ * NULL: its value; NULL: there is none. */
+static json_t *next_value(const json_t *object, const field *f, const char **key, int *length)
 {
     json_t *value = NULL;
-    for (const char *each = f->keys; !value && *each;) {
-        int n = first_key(each);
-        value = get_key(object, each, n);
-        *key = each, *length = n;
-        each += n + (each[n] == '|');
+    const char *each = *key ? *key + *length : f->keys;
+    while (!value && *each) {
+        each += *each == '|';
+        *key = each, *length = first_key(each);
+        value = get_key(object, each, *length);
+        each += *length;
     }
-    if (!value) *key = f->keys, *length = first_key(f->keys);
     return value;
 }
 
@@ -135,19 +146,28 @@ static bool set_key(json_t *object, const char *key, int length, json_t *value)
 
 /* ---- Reading --------------------------------------------------------------------------- */
 
-static clv_status refuse(const char *file, const field *f, const char *key, int length,
-                         const json_t *value)
+/* found NULL: nothing. */
+static clv_status refuse(clv_status status, const char *file, const char *key, int length,
+                         const char *expected, const json_t *found)
 {
-    static const char *const expected[] = {
-        [COUNT] = "an integer above 0", [REAL] = "a number above 0", [TRUTH] = "true or false"};
-    char *found = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    const char *what = f->sort == FIXED ? f->allowed : expected[f->sort];
-    clv_status status =
-        tool_fail(f->sort == FIXED ? CLV_EUNSUPPORTED : CLV_EFORMAT,
-                  "%s: %.*s: expected %s%s, found %.200s", file, length, key, what,
-                  f->sort == FIXED ? " (all that Cleave computes)" : "", found ? found : "nothing");
-    free(found);
+    char *text = found ? json_dumps(found, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    tool_fail(status, "%s: %.*s: expected %s, found %.200s", file, length, key, expected,
+              text ? text : "nothing");
+    free(text);
     return status;
+}
+
+static clv_status refuse_value(const char *file, const field *f, const char *key, int length,
+                               const json_t *value)
+{
+    static const char *const expected[] = {[COUNT] = "an integer above 0",
+                                           [REAL] = "a number above 0",
+                                           [TRUTH] = "true or false",
+                                           [OBJECT] = "an object or null"};
+    char fixed[120];
+    if (f->sort != FIXED) return refuse(CLV_EFORMAT, file, key, length, expected[f->sort], value);
+    snprintf(fixed, sizeof fixed, "%s (all that Cleave computes)", f->allowed);
+    return refuse(CLV_EUNSUPPORTED, file, key, length, fixed, value);
 }
 
 /* Whether one of the JSON texts in `allowed`, with spaces between, is this value. */
@@ -179,22 +199,42 @@ static bool store(const field *f, const json_t *value, hf_model *model)
     case TRUTH:
         *(bool *)member = json_is_true(value);
         return json_is_boolean(value);
+    case OBJECT:
+        return json_is_object(value) || json_is_null(value);
     default:
         return is_allowed(value, f->allowed);
     }
 }
 
+static bool says_the_same(const field *f, const hf_model *a, const hf_model *b)
+{
+    static const size_t sizes[] = {
+        [COUNT] = sizeof(int64_t), [REAL] = sizeof(double), [TRUTH] = sizeof(bool)};
+    size_t size = f->sort < OBJECT ? sizes[f->sort] : 0;
+    return memcmp((const char *)a + f->offset, (const char *)b + f->offset, size) == 0;
+}
+
 static clv_status read_field(const char *file, const json_t *object, const field *f,
                              hf_model *model)
 {
-    const char *key;
-    int length;
-    clv_status status = CLV_OK;
-    json_t *value = get(object, f, &key, &length);
-    json_t *initial = value || !f->initial ? NULL : json_loads(f->initial, JSON_DECODE_ANY, NULL);
-    if (!store(f, value ? value : initial, model)) status = refuse(file, f, key, length, value);
-    json_decref(initial);
-    return status;
+    const char *key = NULL, *first = NULL;
+    int length = 0;
+    json_t *value;
+    while ((value = next_value(object, f, &key, &length))) {
+        char expected[100];
+        hf_model before = *model;
+        if (!store(f, value, model)) return refuse_value(file, f, key, length, value);
+        if (first && !says_the_same(f, &before, model)) {
+            snprintf(expected, sizeof expected, "what %.*s says", first_key(first), first);
+            return refuse(CLV_EFORMAT, file, key, length, expected, value);
+        }
+        first = key;
+    }
+    if (first) return CLV_OK;
+    value = f->initial ? json_loads(f->initial, JSON_DECODE_ANY, NULL) : NULL;
+    bool stored = store(f, value, model);
+    json_decref(value);
+    return stored ? CLV_OK : refuse_value(file, f, f->keys, first_key(f->keys), NULL);
 }
 
 /* Numbers in the place of defaults, and what the fields mean together. */
@@ -220,14 +260,14 @@ static clv_status settle(const char *file, hf_model *model)
 
 static clv_status read_kind(const char *file, const json_t *object, hf_kind *kind)
 {
-    const char *type = json_string_value(json_object_get(object, "model_type"));
-    for (int k = 0; type && k < HF_KINDS; k++)
-        if (strcmp(hf_name((hf_kind)k), type) == 0) {
+    static const field f = {"model_type", FIXED, 0, NULL, "\"gpt2\" \"llama\""};
+    const json_t *type = json_object_get(object, f.keys);
+    for (int k = 0; json_is_string(type) && k < HF_KINDS; k++)
+        if (strcmp(hf_name((hf_kind)k), json_string_value(type)) == 0) {
             *kind = (hf_kind)k;
             return CLV_OK;
         }
-    return tool_fail(CLV_EUNSUPPORTED, "%s: model_type: expected gpt2 or llama, found %.100s", file,
-                     type ? type : "nothing");
+    return refuse_value(file, &f, f.keys, first_key(f.keys), type);
 }
 
 static clv_status read_object(const char *file, const json_t *object, hf_model *model)
@@ -247,14 +287,22 @@ done:
 
 clv_status hf_config_read(const char *folder, hf_model *model)
 {
-    char file[4096];
     json_error_t error;
-    snprintf(file, sizeof file, "%s/config.json", folder);
-    model->origin = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(model->origin))
-        return tool_fail(CLV_EFORMAT, "%s: expected a JSON object, found %s", file,
-                         model->origin ? "another value" : error.text);
-    return read_object(file, model->origin, model);
+    struct stat info;
+    clv_status status = CLV_OK;
+    char *file = hf_path(folder, "config.json");
+    if (!file) return tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", folder);
+    bool is_folder = stat(file, &info) == 0 && S_ISDIR(info.st_mode);
+    model->origin = is_folder ? NULL : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(model->origin))
+        status = read_object(file, model->origin, model);
+    else
+        status = tool_fail(CLV_EFORMAT, "%s: expected a JSON object, found %s", file,
+                           is_folder       ? "a folder"
+                           : model->origin ? "another value"
+                                           : error.text);
+    free(file);
+    return status;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
@@ -296,25 +344,23 @@ static json_t *value_of(const field *f, const hf_model *model)
     }
 }
 
-static bool says_the_same(const field *f, const hf_model *a, const hf_model *b)
-{
-    static const size_t sizes[] = {
-        [COUNT] = sizeof(int64_t), [REAL] = sizeof(double), [TRUTH] = sizeof(bool), [FIXED] = 0};
-    return memcmp((const char *)a + f->offset, (const char *)b + f->offset, sizes[f->sort]) == 0;
-}
-
 /* said: what the object says already, which stays as it is; NULL: it is new. */
 static bool write_field(json_t *object, const field *f, const hf_model *said, const hf_model *model)
 {
-    const char *key;
-    int length;
+    const char *key = NULL;
+    int length = 0;
     json_t *value = value_of(f, model);
-    get(object, f, &key, &length);
-    if ((said && says_the_same(f, said, model)) || json_is_null(value)) {
-        json_decref(value);
-        return true;
+    bool written = value, there = false;
+    if ((said && says_the_same(f, said, model)) || json_is_null(value)) goto done;
+    while (written && next_value(object, f, &key, &length)) {
+        written = set_key(object, key, length, json_incref(value));
+        there = true;
     }
-    return value && set_key(object, key, length, value);
+    if (!there)
+        written = written && set_key(object, f->keys, first_key(f->keys), json_incref(value));
+done:
+    json_decref(value);
+    return written;
 }
 
 /* The type of the tensors, under the key of today's transformers or the one of before. */

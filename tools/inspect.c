@@ -5,6 +5,7 @@
 #include "tool.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 static const manual about = {
@@ -17,7 +18,9 @@ static const manual about = {
         "\n"
         "--stats reads all values, the ranks sharing the work, and adds the least, greatest, mean\n"
         "and standard deviation of those that are finite, in double precision, and how many are\n"
-        "zero, NaN and infinite: the same digits on any number of ranks.\n"
+        "zero, NaN and infinite: the same digits on any number of ranks. Where none is finite, "
+        "the\n"
+        "former are \"-\" (null with --json).\n"
         "\n" PATTERN_HELP,
     .examples = "  cleave inspect run\n"
                 "  mpiexec.mpich -n 4 cleave inspect run --stats --only 'block.*,!*.bias'\n"
@@ -44,6 +47,22 @@ typedef struct {
     bool stats;
 } inspect_args;
 
+/* "-" where output_number says null. */
+static const char *show_number(double value, char buffer[32])
+{
+    snprintf(buffer, 32, "%.6g", value);
+    return isfinite(value) ? buffer : "-";
+}
+
+static void show_stats(const statistics *s)
+{
+    char min[32], max[32], mean[32], std[32];
+    output_text("%19smin %s  max %s  mean %s  std %s  zeros %" PRId64 "  NaN %" PRId64
+                "  infinite %" PRId64 "\n",
+                "", show_number(s->min, min), show_number(s->max, max), show_number(s->mean, mean),
+                show_number(s->std, std), s->zeros, s->nans, s->infinite);
+}
+
 /* What of a data set is known without its values, and what else is. */
 static void show_entry(clv_checkpoint_entry entry, const statistics *stats)
 {
@@ -54,10 +73,7 @@ static void show_entry(clv_checkpoint_entry entry, const statistics *stats)
                 entry.name);
     json_t *more = NULL;
     if (stats) {
-        output_text("%19smin %.6g  max %.6g  mean %.6g  std %.6g  zeros %" PRId64 "  NaN %" PRId64
-                    "  infinite %" PRId64 "\n",
-                    "", stats->min, stats->max, stats->mean, stats->std, stats->zeros, stats->nans,
-                    stats->infinite);
+        show_stats(stats);
         more = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "min",
                          output_number(stats->min), "max", output_number(stats->max), "mean",
                          output_number(stats->mean), "std", output_number(stats->std), "finite",
@@ -121,7 +137,7 @@ static void show_summary(const clv_checkpoint *checkpoint, const char *file)
     output_json("{s:s, s:o, s:i, s:I, s:I, s:o}", "file", file, "step", step_of(object), "datasets",
                 count, "parameters", (json_int_t)elements, "bytes", (json_int_t)size, "config",
                 object ? json_incref(object) : json_null());
-    output_text("%d data sets, %s parameters, %s bytes\n", count,
+    output_text("%d data set%s, %s parameters, %s bytes\n", count, count == 1 ? "" : "s",
                 output_count(elements, parameters), output_count(size, bytes));
     json_decref(object);
 }

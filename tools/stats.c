@@ -76,6 +76,9 @@ clv_status statistics_of(clv_grid *grid, clv_checkpoint *checkpoint, int i, int6
     *out = (statistics){0};
     clv_status status =
         chunk_fold(grid, clv_checkpoint_at(checkpoint, i), turn, WIDTH, survey_chunk, fold, &s);
-    if (out->finite > 0) out->std = sqrt(s.deviation / (double)out->finite);
+    if (out->finite > 0)
+        out->std = sqrt(s.deviation / (double)out->finite);
+    else
+        out->min = out->max = out->mean = out->std = NAN;
     return status;
 }

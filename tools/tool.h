@@ -257,7 +257,7 @@ clv_status chunk_fold(clv_grid *grid, clv_checkpoint_entry entry, int64_t *turn,
                       clv_status (*one)(void *context, clv_block block, double *partial),
                       void (*fold)(void *context, const double *partial), void *context);
 
-/* min to std are of the finite values; 0 where there are none. */
+/* min to std are of the finite values; NaN where there are none. */
 typedef struct {
     double min, max, mean, std;
     int64_t finite, zeros, nans, infinite;

@@ -189,6 +189,78 @@ static void replaces(void)
     scratch_end();
 }
 
+/* A single file beside an index: nobody knows which is meant. */
+static void both(void)
+{
+    scratch_begin();
+    clv_safetensors *model = NULL;
+    const char *folder = in_scratch("both");
+    CHECK_OK(write_model(world, folder, 0, 1));
+    if (check_rank() == 0) fclose(fopen(in_scratch("both/model.safetensors.index.json"), "w"));
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_STATUS(clv_safetensors_open(folder, &model), CLV_EFORMAT);
+    CHECK(!model && strstr(clv_last_error(), "found both"));
+    CHECK_OK(clv_grid_barrier(world));
+    CHECK_OK(write_model(world, folder, 0, 2)); /* a writer leaves one of the two */
+    CHECK(is_model(folder, 2));
+    CHECK_OK(clv_grid_barrier(world));
+    scratch_end();
+}
+
+enum { FILES = 150 };
+
+static void write_files(const char *folder, const char names[FILES][8], float first)
+{
+    clv_st_entry many[FILES];
+    clv_safetensors_writer *writer = NULL;
+    for (int i = 0; i < FILES; i++) many[i] = (clv_st_entry){names[i], CLV_F32, 1, 1, 1};
+    CHECK_OK(clv_safetensors_begin(world, folder, FILES, many, 1, &writer));
+    for (int i = check_rank(); i < FILES; i += check_size()) {
+        float value = first + (float)i;
+        CHECK_OK(clv_safetensors_put(writer, i, (clv_block){&value, 1, 1, 1, 0, 0}));
+    }
+    CHECK_OK(clv_safetensors_commit(&writer, CLV_OK));
+}
+
+/* Reads all in another order than that of the files; how many of them are others now. */
+static int read_files(clv_safetensors *model, const char names[FILES][8])
+{
+    int changed = 0;
+    for (int turn = 0; model && turn < FILES; turn++) {
+        int i = turn * 7 % FILES, at = clv_safetensors_find(model, names[i]);
+        float value = -1;
+        clv_status status =
+            clv_safetensors_read(model, at, CLV_F32, (clv_block){&value, 1, 1, 1, 0, 0});
+        changed += status == CLV_ECORRUPT;
+        CHECK(status == CLV_ECORRUPT || (status == CLV_OK && value == (float)i));
+    }
+    return changed;
+}
+
+/* A model of more files than a process may open; and all of them replaced while it is read. */
+static void many_files(void)
+{
+    char names[FILES][8];
+    struct rlimit before, small;
+    clv_safetensors *model = NULL;
+    scratch_begin();
+    const char *folder = in_scratch("many");
+    for (int i = 0; i < FILES; i++) snprintf(names[i], sizeof names[i], "t%03d", i);
+    write_files(folder, names, 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    small = (struct rlimit){FILES - 1, before.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &small) == 0);
+    CHECK_OK(clv_safetensors_open(folder, &model));
+    CHECK_INT(read_files(model, names), 0);
+    CHECK_INT(read_files(model, names), 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    write_files(folder, names, 1000);
+    CHECK_INT(read_files(model, names), FILES - 64);
+    clv_safetensors_close(&model);
+    scratch_end();
+}
+
 /* ---- Bad arguments --------------------------------------------------------------------------- */
 
 static void refused(const clv_st_entry *e, int count, clv_status expected, const char *says)
@@ -309,6 +381,8 @@ const check_case check_cases[] = {
     {"there and back", there_and_back},
     {"aligned", aligned},
     {"replaces", replaces},
+    {"both", both},
+    {"many files", many_files},
     {"bad arguments", bad_arguments},
     {"one rank cannot write", one_rank_cannot_write},
     {"one rank has no memory", one_rank_has_no_memory},
