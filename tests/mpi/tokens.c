@@ -305,9 +305,14 @@ static void writes_or_not(void)
     clv_tokens *tokens = NULL;
     int32_t id = 5, wrong = 300;
     snprintf(paths[0], sizeof paths[0], "%s", in_scratch("written.h5"));
-    snprintf(paths[1], sizeof paths[1], "%s", in_scratch(".written.h5.tmp"));
+    snprintf(paths[1], sizeof paths[1], "%s", in_scratch(".written.h5.tmp-killed-1"));
+    snprintf(paths[2], sizeof paths[2], "%s", in_scratch("pipe"));
     if (check_rank() == 0) {
         fclose(fopen(paths[1], "w"));
+        CHECK(mkfifo(paths[2], 0600) == 0);
+        CHECK_STATUS(clv_tokens_create(paths[2], 256, &writer), CLV_EIO);
+        CHECK(!writer && strstr(clv_last_error(), "expected a file or nothing there"));
+        CHECK_STATUS(clv_tokens_create(scratch, 256, &writer), CLV_EIO);
         put_written(paths[0], 100, 256, true);
         put_written(paths[0], 200, 256, false);
         CHECK(access(paths[1], F_OK) != 0);
