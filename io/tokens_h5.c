@@ -48,6 +48,52 @@ done:
     return status;
 }
 
+/* Of a data set that was made and not written, or in part, HDF5 reads zeros. */
+static clv_status check_written(const clvi_file *file, hid_t h5_set, hid_t properties,
+                                const clvi_token_set *set)
+{
+    clv_status status = CLV_OK;
+    hsize_t chunk = 0, found = 0, expected;
+    hid_t space = H5Dget_space(h5_set);
+    if (H5Pget_layout(properties) != H5D_CHUNKED) {
+        CLVI_CHECK(set->size == 0 || H5Dget_storage_size(h5_set) > 0, CLV_ESHAPE,
+                   "%s: data set %s: expected %lld tokens, found none that were written",
+                   file->path, name, (long long)set->size);
+        goto done;
+    }
+    if (H5Dget_num_chunks(h5_set, space, &found) < 0 || H5Pget_chunk(properties, 1, &chunk) != 1 ||
+        chunk == 0) {
+        status = clvi_h5_failed(CLV_ECORRUPT, file->path, "count the chunks of tokens");
+        goto done;
+    }
+    expected = ((hsize_t)set->size + chunk - 1) / chunk;
+    CLVI_CHECK(found == expected, CLV_ESHAPE,
+               "%s: data set %s: expected %llu chunks of tokens, found %llu that were written",
+               file->path, name, (unsigned long long)expected, (unsigned long long)found);
+done:
+    clvi_h5_drop(space);
+    return status;
+}
+
+/* A filter that packed the elements and that HDF5 has neither in itself nor as a plugin. */
+static clv_status check_filters(const clvi_file *file, hid_t properties)
+{
+    clv_status status = CLV_OK;
+    int count = H5Pget_nfilters(properties);
+    for (int i = 0; i < count; i++) {
+        unsigned flags, config;
+        size_t values = 0;
+        char filter[64] = "";
+        H5Z_filter_t id = H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL,
+                                         sizeof filter - 1, filter, &config);
+        CLVI_CHECK(id >= 0 && H5Zfilter_avail(id) > 0, CLV_EUNSUPPORTED,
+                   "%s: data set %s: expected filters that HDF5 has here, found %s (number %d)",
+                   file->path, name, *filter ? filter : "one without a name", (int)id);
+    }
+done:
+    return status;
+}
+
 /* In one piece, if HDF5 says so and it is true; otherwise HDF5 has to be asked for elements. */
 static clv_status read_place(const clvi_file *file, hid_t h5_set, clvi_token_set *set)
 {
@@ -59,6 +105,8 @@ static clv_status read_place(const clvi_file *file, hid_t h5_set, clvi_token_set
     CLVI_CHECK(layout != H5D_VIRTUAL && H5Pget_external_count(properties) == 0, CLV_EFORMAT,
                "%s: data set %s: expected its elements in this file, found them in others",
                file->path, name);
+    CLVI_TRY(check_filters(file, properties));
+    CLVI_TRY(check_written(file, h5_set, properties, set));
     if (offset == HADDR_UNDEF) goto done;
     CLVI_CHECK(bytes <= file->bytes && offset <= (haddr_t)(file->bytes - bytes), CLV_ECORRUPT,
                "%s: data set %s: expected %lld bytes within the file's %lld, found them at %llu",

@@ -141,13 +141,14 @@ static void one_rank_has_no_memory(void)
 /* ---- HDF5 ------------------------------------------------------------------------- */
 
 /* How a data set of tokens can lie in a file. */
-typedef enum { CONTIGUOUS, CHUNKED, PACKED, COMPACT, NEVER_WRITTEN, LAYOUTS } storage;
+typedef enum { CONTIGUOUS, CHUNKED, PACKED, COMPACT, LAYOUTS } storage;
 
 typedef struct {
     storage layout;
     int bytes;
     bool big_endian;
     int64_t size, vocabulary; /* 0: no attribute */
+    int64_t unwritten;        /* elements at the end */
 } variant;
 
 static hid_t type_of(int bytes, bool big_endian)
@@ -161,7 +162,6 @@ static hid_t type_of(int bytes, bool big_endian)
 static int32_t id_at(const variant *v, int64_t i)
 {
     uint64_t state = (uint64_t)i;
-    if (v->layout == NEVER_WRITTEN) return 0;
     return (int32_t)(check_random(&state) &
                      (((uint64_t)1 << (v->bytes < 4 ? 8 * v->bytes : 31)) - 1));
 }
@@ -186,15 +186,17 @@ static void put_attribute(hid_t set, int64_t vocabulary)
 
 static void put_variant(const char *path, const variant *v)
 {
-    hsize_t size = (hsize_t)v->size;
+    hsize_t size = (hsize_t)v->size, none = 0, written = (hsize_t)(v->size - v->unwritten);
     uint64_t *values = malloc((size_t)(v->size + 1) * sizeof *values);
     for (int64_t i = 0; i < v->size; i++) values[i] = (uint64_t)id_at(v, i);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     hid_t space = H5Screate_simple(1, &size, NULL), type = type_of(v->bytes, v->big_endian);
     hid_t properties = storage_of(v);
     hid_t set = H5Dcreate2(file, "tokens", type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    if (v->layout != NEVER_WRITTEN)
-        CHECK(H5Dwrite(set, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    if (written > 0) {
+        CHECK(H5Sselect_hyperslab(space, H5S_SELECT_SET, &none, NULL, &written, NULL) >= 0);
+        CHECK(H5Dwrite(set, H5T_NATIVE_UINT64, space, space, H5P_DEFAULT, values) >= 0);
+    }
     if (v->vocabulary) put_attribute(set, v->vocabulary);
     H5Dclose(set), H5Pclose(properties), H5Tclose(type), H5Sclose(space), H5Fclose(file);
     free(values);
@@ -230,7 +232,7 @@ static void every_element(void)
         variant all[8];
         for (int i = 0; i < 8; i++) {
             bool large = layout != COMPACT && i == 5;
-            all[i] = (variant){(storage)layout, 1 << i % 4, i >= 4, large ? 50000 : 2345 + i, 0};
+            all[i] = (variant){(storage)layout, 1 << i % 4, i >= 4, large ? 50000 : 2345 + i, 0, 0};
             snprintf(paths[0], sizeof paths[0], "%s", in_scratch("%d-%d.h5", layout, i));
             if (check_rank() == 0) put_variant(paths[0], &all[i]);
             CHECK_OK(clv_grid_barrier(world));
@@ -372,12 +374,28 @@ static void refuses_hdf5(void)
     check_refused(path, CLV_EFORMAT, "named tokens, found none");
     put_other(path, H5T_STD_U32LE, 1, "words", true);
     check_refused(path, CLV_EFORMAT, "found a link");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 0, 0});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 0, 0, 0});
     check_refused(path, CLV_ESHAPE, "found 0 tokens");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, -1});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, -1, 0});
     check_refused(path, CLV_EFORMAT, "vocabulary");
     put_file(path, 0, 100);
     check_refused(path, CLV_EFORMAT, "no signature");
+    scratch_end();
+}
+
+static void never_written(void)
+{
+    scratch_begin();
+    const char *path = in_scratch("unwritten.h5");
+    const variant lacking[] = {{CONTIGUOUS, 2, false, 5000, 0, 5000},
+                               {CONTIGUOUS, 2, false, 5000, 77, 5000},
+                               {CHUNKED, 2, false, 5000, 0, 5000},
+                               {CHUNKED, 2, false, 5000, 0, 1000},
+                               {PACKED, 4, false, 5500, 0, 500}};
+    for (int i = 0; i < 5; i++) {
+        if (check_rank() == 0) put_variant(path, &lacking[i]);
+        check_refused(path, CLV_ESHAPE, "that were written");
+    }
     scratch_end();
 }
 
@@ -388,7 +406,7 @@ static void mixed(void)
     const char *text = in_scratch("a.txt"), *ids = in_scratch("b.h5");
     const char *const two[] = {text, ids}, *const turned[] = {ids, text};
     put_file(text, 0, 100);
-    if (check_rank() == 0) put_variant(ids, &(variant){CONTIGUOUS, 4, false, 10, 77});
+    if (check_rank() == 0) put_variant(ids, &(variant){CONTIGUOUS, 4, false, 10, 77, 0});
     CHECK_OK(clv_grid_barrier(world));
     CHECK_STATUS(clv_tokens_open(world, 2, two, &tokens), CLV_EARG);
     CHECK_STATUS(clv_tokens_open(world, 2, turned, &tokens), CLV_EARG);
@@ -408,7 +426,7 @@ static void beyond_vocabulary(void)
     clv_tokens *tokens = NULL;
     int32_t ids[10];
     const char *path = in_scratch("a.h5");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, 1});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, 1, 0});
     CHECK_OK(clv_grid_barrier(world));
     CHECK_OK(clv_tokens_open(world, 1, &path, &tokens));
     CHECK_STATUS(clv_tokens_read(tokens, 0, 10, ids), CLV_ELIMIT);
@@ -457,7 +475,7 @@ static void damaged(void)
         if (layout == CONTIGUOUS)
             put_written(path, 500, 1000, true);
         else
-            put_variant(path, &(variant){(storage)layout, 4, false, 3000, 0});
+            put_variant(path, &(variant){(storage)layout, 4, false, 3000, 0, 0});
         FILE *file = fopen(path, "r");
         size_t size = fread(bytes, 1, sizeof bytes, file);
         fclose(file);
@@ -494,6 +512,7 @@ const check_case check_cases[] = {
     {"writes", writes},
     {"writes or not", writes_or_not},
     {"refuses HDF5", refuses_hdf5},
+    {"never written", never_written},
     {"texts and tokens do not mix", mixed},
     {"too large", too_large},
     {"beyond vocabulary", beyond_vocabulary},
