@@ -255,6 +255,32 @@ static void every_element(void)
     scratch_end();
 }
 
+static int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+/* HDF5 reads the file that was opened, not another that has its name by now. */
+static void opened_once(void)
+{
+    scratch_begin();
+    clv_tokens *tokens = NULL;
+    snprintf(paths[0], sizeof paths[0], "%s", in_scratch("packed.h5"));
+    const variant v = {PACKED, 4, false, 5000, 0, 0};
+    if (check_rank() == 0) put_variant(paths[0], &v);
+    CHECK_OK(clv_grid_barrier(world));
+    int before = next_descriptor();
+    if (CHECK_OK(clv_tokens_open(world, 1, list, &tokens))) {
+        CHECK_INT(next_descriptor(), before + 1);
+        check_parts(tokens, 1, &v);
+    }
+    clv_tokens_close(&tokens);
+    CHECK_INT(next_descriptor(), before);
+    scratch_end();
+}
+
 /* ---- Writing -------------------------------------------------------------------------- */
 
 static bool put_written(const char *path, int64_t size, int64_t vocabulary, bool keep)
@@ -509,6 +535,7 @@ const check_case check_cases[] = {
     {"cut short", cut_short},
     {"one rank has no memory", one_rank_has_no_memory},
     {"every element", every_element},
+    {"opened once", opened_once},
     {"writes", writes},
     {"writes or not", writes_or_not},
     {"refuses HDF5", refuses_hdf5},
