@@ -148,6 +148,14 @@ bool clv_tokens_are_bytes(const clv_tokens *tokens)
     return tokens->texts;
 }
 
+const char *clv_tokens_file(const clv_tokens *tokens, int64_t *offset)
+{
+    const part *p = tokens->parts;
+    while (*offset >= p->end) p++;
+    *offset -= p->begin;
+    return p->path;
+}
+
 /* ---- Reading -------------------------------------------------------------------- */
 
 static uint64_t element_at(const clvi_token_set *set, const unsigned char *bytes)

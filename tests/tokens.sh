@@ -22,4 +22,52 @@ touch .ids.h5.tmp-killed-1
 good "tokenize after a writer that was killed" 0 tokenize text -o ids.h5 --overwrite
 check "nothing is left of it" [ ! -e .ids.h5.tmp-killed-1 ]
 
+# ---- Tokenizers ----
+
+# Of 256 bytes and "<end>"; one whose expression never ends; one with added tokens that are no list.
+python3 - <<'END'
+import json
+own = lambda b: 0x21 <= b <= 0x7e or 0xa1 <= b <= 0xac or b >= 0xae
+other = iter(range(0x100, 0x200))
+chars = [chr(b if own(b) else next(other)) for b in range(256)]
+good = {"model": {"type": "BPE", "vocab": {c: i for i, c in enumerate(chars)}, "merges": []},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        "added_tokens": [{"id": 256, "content": "<end>"}]}
+split = {"type": "Split", "pattern": {"Regex": "(x+x+)+[yz]"}, "behavior": "Isolated", "invert": False}
+endless = {"type": "Sequence", "pretokenizers": [split, good["pre_tokenizer"]]}
+json.dump(good, open("good.json", "w"))
+json.dump({**good, "pre_tokenizer": endless}, open("endless.json", "w"))
+json.dump({**good, "added_tokens": "x"}, open("unlisted.json", "w"))
+json.dump({**good, "normalizer": {"type": "Sequence", "normalizers": "x"}}, open("unknown.json", "w"))
+open("ended", "w").write("a" * 5000 + "<end>" + "b" * 1000)
+open("xs", "w").write("x" * 5000)
+END
+good "tokenize with a token at 5000" 0 tokenize ended -o ended.h5 --tokenizer good.json
+run 0 tokenize --decode ids.h5 ended.h5
+check "an id without a text: exit status 1" [ $code = 1 ]
+check "an id without a text: where it is" \
+    grep -q 'ended.h5: token 5000: expected an id .*below 256), found 256' err
+bad 1 'xs: the expression that splits' 0 tokenize text xs -o more.h5 --tokenizer endless.json
+bad 1 'unlisted.json: added_tokens: expected an array, found "x"' 0 tokenize text -o more.h5 --tokenizer unlisted.json
+bad 1 'unknown.json: normalizer: expected none' 0 tokenize text -o more.h5 --tokenizer unknown.json
+
+# ---- What a shell can take away ----
+
+milliseconds=0
+# 10 MB: MPI has files of some MB of its own.
+head -c 6000000 /dev/zero >long
+(ulimit -f 20480 && exec "$CLEAVE" tokenize long -o long.h5) >out 2>err
+code=$?
+check "a file that may not grow: exit status 1" [ $code = 1 ]
+check "a file that may not grow: says so" grep -q '^cleave tokenize: .*long.h5.*File too large' err
+"$CLEAVE" tokenize text -o closed.h5 >&- 2>err
+code=$?
+check "without a standard output: exit status 1" [ $code = 1 ]
+check "without a standard output: says so" grep -q 'standard output: expected' err
+"$CLEAVE" tokenize text -o closed.h5 --overwrite <&- >out 2>err
+code=$?
+check "without a standard input: exit status 0" [ $code = 0 ]
+check "without a standard input: the same file" cmp -s ids.h5 closed.h5
+check "nothing is left of what failed" [ -z "$(find . -name '.*.tmp*')" ]
+
 finish tokens.sh
