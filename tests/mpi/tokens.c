@@ -106,6 +106,35 @@ static void refuses(void)
     scratch_end();
 }
 
+/* One path, one size, other bytes: as on a machine with a folder of its own. */
+static void other_bytes(void)
+{
+    scratch_begin();
+    clv_tokens *tokens = NULL;
+    bool last = check_rank() == check_size() - 1;
+    const char *own = in_scratch("%d", last), *path = "text";
+    char before[512];
+    CHECK(getcwd(before, sizeof before) != NULL);
+    for (int place = 0; place < 3; place++) {
+        if (check_rank() == 0 || last) {
+            mkdir(own, 0700);
+            FILE *file = chdir(own) == 0 ? fopen(path, "w") : NULL;
+            if (!CHECK(file)) break;
+            for (int i = 0; i < 100000; i++)
+                fputc('a' + (last && place > 0 && i == (place == 1 ? 0 : 99999)), file);
+            fclose(file);
+        }
+        CHECK_OK(clv_grid_barrier(world));
+        CHECK(chdir(own) == 0);
+        clv_status expected = place > 0 && check_size() > 1 ? CLV_EMISMATCH : CLV_OK;
+        CHECK_STATUS(clv_tokens_open(world, 1, &path, &tokens), expected);
+        clv_tokens_close(&tokens);
+        CHECK_OK(clv_grid_barrier(world));
+    }
+    CHECK(chdir(before) == 0);
+    scratch_end();
+}
+
 /* A file cut short while it is open is an error, not a crash. */
 static void cut_short(void)
 {
@@ -532,6 +561,7 @@ done:
 const check_case check_cases[] = {
     {"reads across files", reads_across_files},
     {"refuses", refuses},
+    {"other bytes", other_bytes},
     {"cut short", cut_short},
     {"one rank has no memory", one_rank_has_no_memory},
     {"every element", every_element},
