@@ -22,6 +22,14 @@ touch .ids.h5.tmp-killed-1
 good "tokenize after a writer that was killed" 0 tokenize text -o ids.h5 --overwrite
 check "nothing is left of it" [ ! -e .ids.h5.tmp-killed-1 ]
 
+# ---- What JSON cannot say ----
+
+odd=$(printf 'odd\377.h5')
+bad 2 '-o: --json: expected a name in UTF-8' 0 tokenize text -o "$odd" --json
+check "it was not written" [ ! -e "$odd" ]
+good "without --json" 0 tokenize text -o "$odd"
+bad 2 '--load: --json: expected a name in UTF-8' 2 eval --load "$odd" --data text --json
+
 # ---- Tokenizers ----
 
 # Of 256 bytes and "<end>"; one whose expression never ends; one with added tokens that are no list.

@@ -275,6 +275,7 @@ static clv_status tokenize(void *untyped)
     clv_grid *grid = NULL;
     tokenizing t = {0};
     TRY(tool_misuse(check_words(args)));
+    TRY(output_check_name("-o", args->out));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     if (clv_grid_size(grid) > 1) {
         status = tool_fail(CLV_EARG, "expected one process, found %d", clv_grid_size(grid));
