@@ -68,10 +68,10 @@ head -c 6000000 /dev/zero >long
 code=$?
 check "a file that may not grow: exit status 1" [ $code = 1 ]
 check "a file that may not grow: says so" grep -q '^cleave tokenize: .*long.h5.*File too large' err
-"$CLEAVE" tokenize text -o closed.h5 >&- 2>err
+"$CLEAVE" tokenize text -o closed.h5 <&- >&- 2>err
 code=$?
-check "without a standard output: exit status 1" [ $code = 1 ]
-check "without a standard output: says so" grep -q 'standard output: expected' err
+check "without standard input and output: exit status 1" [ $code = 1 ]
+check "without standard input and output: says so" grep -q 'standard output: expected' err
 "$CLEAVE" tokenize text -o closed.h5 --overwrite <&- >out 2>err
 code=$?
 check "without a standard input: exit status 0" [ $code = 0 ]
