@@ -255,6 +255,9 @@ CLV_API int64_t clv_tokens_size(const clv_tokens *tokens); /* Local: of all file
  * has none. Local. */
 CLV_API int64_t clv_tokens_vocabulary(const clv_tokens *tokens);
 CLV_API bool clv_tokens_are_bytes(const clv_tokens *tokens); /* Local: the files are texts */
+/* The file that the token at *offset (0 <= *offset < size) is in; *offset: its place there. Local.
+ */
+CLV_API const char *clv_tokens_file(const clv_tokens *tokens, int64_t *offset);
 /* ids[i] = token at offset + i; 0 <= offset, offset + count <= size (CLV_EARG); CLV_ELIMIT for ids
  * that are not below their file's vocabulary, or above 2^31 - 1. Local. */
 CLV_API clv_status clv_tokens_read(clv_tokens *tokens, int64_t offset, int64_t count, int32_t *ids);

@@ -37,12 +37,13 @@ typedef struct {
     const char *checked;   /* its first bytes, borrowed; or NULL */
     int64_t checked_bytes;
     haddr_t end;       /* of what HDF5 knows to be in use    */
+    bool closed;       /* HDF5 is done with it               */
     clv_status status; /* of the reads, and its message      */
     char message[1024];
 } clvi_h5_open;
 
 /* What is opened for reading with this access list is that file. The driver, to be unregistered
- * when it is closed; < 0: none. */
+ * when that is closed, not before; < 0: none. */
 hid_t clvi_h5_file(hid_t access, clvi_h5_open *open);
 
 /* ---- h5_memory.c ------------------------------------------------------------- */

@@ -30,6 +30,9 @@ typedef struct {
 
 /* Opens a regular file; CLV_ENOTFOUND or CLV_EIO says why not. All in this section are Local. */
 clv_status clvi_file_open(const char *path, bool writable, clvi_file *file);
+/* Before a new file is made that is to become path: CLV_EIO unless a regular file or nothing is
+ * there, for renaming replaces anything. Removes what dead writers left of it. */
+clv_status clvi_file_prepare(const char *path);
 /* A new, empty file under a temporary name, locked until it is closed or its process dies. It takes
  * the place of a dead writer's file, never of a living one's (CLV_EIO). */
 clv_status clvi_file_create_locked(const char *path, clvi_file *file);
@@ -62,8 +65,6 @@ clv_status clvi_each_file(const char *dir, const char *pattern,
                           clv_status (*action)(void *context, const char *path), void *context);
 /* Removes the files that fit and that no process writes: what crashes left. */
 clv_status clvi_remove_leftovers(const char *dir, const char *pattern);
-/* The same for the temporary files of path; where its folder cannot be listed, they stay. */
-void clvi_remove_leftovers_of(const char *path);
 
 /* printf into new memory (clvi_free); NULL if there is none. */
 char *clvi_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -14,13 +14,14 @@ typedef struct {
     int64_t vocabulary; /* ids are below it; 0: the file does not say                */
     int64_t offset;     /* in the file, where they lie in one piece; else -1         */
     int64_t h5_set;     /* HDF5's data set, which reads them otherwise; else -1      */
+    void *h5;           /* how HDF5 reads them; NULL: it does not                    */
     int element;        /* bytes of each                                             */
     bool big_endian;
 } clvi_token_set;
 
 /* ---- tokens_h5.c: HDF5 and tokens (all Local) ---------------------------------- */
 
-/* The data set "tokens" of an HDF5 file; to be closed. */
+/* The data set "tokens" of an HDF5 file, which stays where it is until the set is closed. */
 clv_status clvi_h5_tokens_open(const clvi_file *file, clvi_token_set *set);
 void clvi_h5_tokens_close(clvi_token_set *set);
 /* Elements as they are in the file; within the set, which has an h5_set. */

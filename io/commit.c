@@ -17,7 +17,6 @@
  */
 #include <clvi_io.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -47,10 +46,7 @@ static clv_status make_structure(clv_checkpoint_writer *w, int count,
                                  const clv_checkpoint_entry entries[], const char *json)
 {
     clv_status status = CLV_OK;
-    struct stat info;
-    CLVI_CHECK(stat(w->path, &info) != 0 || S_ISREG(info.st_mode), CLV_EIO,
-               "%s: expected a file or nothing there, found something else", w->path);
-    clvi_remove_leftovers_of(w->path); /* their room may be needed */
+    CLVI_TRY(clvi_file_prepare(w->path));
     CLVI_TRY(clvi_file_create_locked(w->temporary, &w->lock));
     CLVI_TRY(clvi_h5_create(&w->lock, count, entries, strlen(json) + 1));
     CLVI_TRY(clvi_table_read(w->temporary, false, &w->table));

@@ -298,8 +298,9 @@ static clv_status remove_if_begins(void *begin, const char *path)
     return CLV_OK;
 }
 
-/* By their beginning: path may have characters that mean something in a pattern. */
-void clvi_remove_leftovers_of(const char *path)
+/* By their beginning: path may have characters that mean something in a pattern. Where the folder
+ * cannot be listed, they stay. */
+static void remove_leftovers_of(const char *path)
 {
     int length = folder_length(path);
     char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
@@ -307,6 +308,16 @@ void clvi_remove_leftovers_of(const char *path)
     if (begin) clvi_each_file(folder, ".*.tmp-*-*", remove_if_begins, begin);
     clvi_free(begin);
     clvi_free(folder);
+}
+
+clv_status clvi_file_prepare(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return clvi_fail(CLV_EIO, "%s: expected a file or nothing there, found something else",
+                         path);
+    remove_leftovers_of(path); /* their room may be needed */
+    return CLV_OK;
 }
 
 char *clvi_format(const char *format, ...)

@@ -13,12 +13,14 @@ static H5FD_t *open_ours(const char *name, unsigned flags, hid_t access, haddr_t
 {
     (void)name, (void)most;
     clvi_h5_open *const *info = H5Pget_driver_info(access);
-    return info && !(flags & H5F_ACC_RDWR) ? &(*info)->base : NULL;
+    if (!info || flags & H5F_ACC_RDWR) return NULL;
+    (*info)->closed = false;
+    return &(*info)->base;
 }
 
 static herr_t close_ours(H5FD_t *base)
 {
-    (void)base;
+    ((clvi_h5_open *)base)->closed = true;
     return 0;
 }
 

@@ -76,6 +76,8 @@ static clv_status measure(const reader *r, json_t *vocab, json_t *added, int64_t
     const char *text;
     json_t *id, *token;
     size_t i;
+    if (!is_absent(added) && !json_is_array(added))
+        return refuse(r, "added_tokens", "an array", added);
     json_object_foreach(vocab, text, id)
     {
         CLVI_TRY(check_id(r, "vocab", id));
@@ -345,7 +347,7 @@ done:
 static clv_status check_normalizer(const reader *r, json_t *normalizer)
 {
     json_t *list = json_object_get(normalizer, "normalizers");
-    bool empty = is_type(normalizer, "Sequence") && json_array_size(list) == 0;
+    bool empty = is_type(normalizer, "Sequence") && json_is_array(list) && !json_array_size(list);
     return is_absent(normalizer) || empty ? CLV_OK : refuse(r, "normalizer", "none", normalizer);
 }
 

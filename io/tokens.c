@@ -14,7 +14,8 @@ typedef struct {
     clvi_file file;
     char *path;
     clvi_token_set set;
-    int64_t begin, end; /* in the whole sequence */
+    uint64_t ends;      /* hash of the file's        */
+    int64_t begin, end; /* in the whole sequence     */
 } part;
 
 struct clv_tokens {
@@ -39,6 +40,20 @@ static bool is_hdf5(const clvi_file *file)
     return false;
 }
 
+/* Files of one name and size may be others on another machine: most differ at one of their ends. */
+static clv_status hash_ends(const clvi_file *file, uint64_t *hash)
+{
+    char bytes[32768];
+    clv_status status;
+    int64_t some = clvi_smaller(file->bytes, sizeof bytes);
+    CLVI_TRY(clvi_file_read(file, bytes, (size_t)some, 0));
+    *hash = clvi_hash(0, bytes, (size_t)some);
+    CLVI_TRY(clvi_file_read(file, bytes, (size_t)some, file->bytes - some));
+    *hash = clvi_hash(*hash, bytes, (size_t)some);
+done:
+    return status;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);
@@ -53,6 +68,7 @@ static clv_status open_part(clv_tokens *tokens, const char *path)
     CLVI_CHECK(path && *path, CLV_EARG, "expected the path of a text or of tokens, found none");
     CLVI_CHECK((p->path = clvi_format("%s", path)), CLV_ENOMEM, "%s: its name", path);
     CLVI_TRY(clvi_file_open(p->path, false, &p->file));
+    CLVI_TRY(hash_ends(&p->file, &p->ends));
     bool text = !is_hdf5(&p->file);
     CLVI_CHECK(!text || (!ends_with(path, ".h5") && !ends_with(path, ".hdf5")), CLV_EFORMAT,
                "%s: expected HDF5, found no signature of it", path);
@@ -105,16 +121,20 @@ clv_status clv_tokens_open(clv_grid *grid, int count, const char *const paths[],
     clv_status status;
     if (!grid || !tokens) return clvi_fail(CLV_EARG, "expected a grid and a place, found NULL");
     *tokens = NULL;
-    int64_t same[4] = {count};
+    int64_t same[5] = {count};
     status = open_all(count, paths, tokens);
     for (int i = 0; status == CLV_OK && i < count; i++) {
         same[1] = (int64_t)clvi_hash(same[1], paths[i], strlen(paths[i]) + 1);
         same[2] = (int64_t)clvi_hash(same[2], &(*tokens)->parts[i].end, sizeof(int64_t));
         same[3] = (*tokens)->vocabulary;
+        same[4] =
+            (int64_t)clvi_hash((uint64_t)same[4], &(*tokens)->parts[i].ends, sizeof(uint64_t));
     }
     CLVI_TRY(clvi_grid_same(
-        grid, status, "the number of files,their paths (hash),their sizes (hash),their vocabulary",
-        4, same));
+        grid, status,
+        "the number of files,their paths (hash),their sizes (hash),their vocabulary,their first "
+        "and last bytes (hash)",
+        5, same));
 done:
     if (status != CLV_OK) clv_tokens_close(tokens);
     return status;
@@ -146,6 +166,14 @@ int64_t clv_tokens_vocabulary(const clv_tokens *tokens)
 bool clv_tokens_are_bytes(const clv_tokens *tokens)
 {
     return tokens->texts;
+}
+
+const char *clv_tokens_file(const clv_tokens *tokens, int64_t *offset)
+{
+    const part *p = tokens->parts;
+    while (*offset >= p->end) p++;
+    *offset -= p->begin;
+    return p->path;
 }
 
 /* ---- Reading -------------------------------------------------------------------- */

@@ -48,6 +48,52 @@ done:
     return status;
 }
 
+/* Of a data set that was made and not written, or in part, HDF5 reads zeros. */
+static clv_status check_written(const clvi_file *file, hid_t h5_set, hid_t properties,
+                                const clvi_token_set *set)
+{
+    clv_status status = CLV_OK;
+    hsize_t chunk = 0, found = 0, expected;
+    hid_t space = H5Dget_space(h5_set);
+    if (H5Pget_layout(properties) != H5D_CHUNKED) {
+        CLVI_CHECK(set->size == 0 || H5Dget_storage_size(h5_set) > 0, CLV_ESHAPE,
+                   "%s: data set %s: expected %lld tokens, found none that were written",
+                   file->path, name, (long long)set->size);
+        goto done;
+    }
+    if (H5Dget_num_chunks(h5_set, space, &found) < 0 || H5Pget_chunk(properties, 1, &chunk) != 1 ||
+        chunk == 0) {
+        status = clvi_h5_failed(CLV_ECORRUPT, file->path, "count the chunks of tokens");
+        goto done;
+    }
+    expected = ((hsize_t)set->size + chunk - 1) / chunk;
+    CLVI_CHECK(found == expected, CLV_ESHAPE,
+               "%s: data set %s: expected %llu chunks of tokens, found %llu that were written",
+               file->path, name, (unsigned long long)expected, (unsigned long long)found);
+done:
+    clvi_h5_drop(space);
+    return status;
+}
+
+/* A filter that packed the elements and that HDF5 has neither in itself nor as a plugin. */
+static clv_status check_filters(const clvi_file *file, hid_t properties)
+{
+    clv_status status = CLV_OK;
+    int count = H5Pget_nfilters(properties);
+    for (int i = 0; i < count; i++) {
+        unsigned flags, config;
+        size_t values = 0;
+        char filter[64] = "";
+        H5Z_filter_t id = H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL,
+                                         sizeof filter - 1, filter, &config);
+        CLVI_CHECK(id >= 0 && H5Zfilter_avail(id) > 0, CLV_EUNSUPPORTED,
+                   "%s: data set %s: expected filters that HDF5 has here, found %s (number %d)",
+                   file->path, name, *filter ? filter : "one without a name", (int)id);
+    }
+done:
+    return status;
+}
+
 /* In one piece, if HDF5 says so and it is true; otherwise HDF5 has to be asked for elements. */
 static clv_status read_place(const clvi_file *file, hid_t h5_set, clvi_token_set *set)
 {
@@ -59,6 +105,8 @@ static clv_status read_place(const clvi_file *file, hid_t h5_set, clvi_token_set
     CLVI_CHECK(layout != H5D_VIRTUAL && H5Pget_external_count(properties) == 0, CLV_EFORMAT,
                "%s: data set %s: expected its elements in this file, found them in others",
                file->path, name);
+    CLVI_TRY(check_filters(file, properties));
+    CLVI_TRY(check_written(file, h5_set, properties, set));
     if (offset == HADDR_UNDEF) goto done;
     CLVI_CHECK(bytes <= file->bytes && offset <= (haddr_t)(file->bytes - bytes), CLV_ECORRUPT,
                "%s: data set %s: expected %lld bytes within the file's %lld, found them at %llu",
@@ -146,28 +194,54 @@ done:
     return status;
 }
 
+/* A file that HDF5 reads through our descriptor. */
+typedef struct {
+    clvi_h5_open open;
+    hid_t driver;
+} reading;
+
+/* A read of the file that failed is the reason of what HDF5 says. */
+static clv_status why(const clvi_token_set *set, clv_status status)
+{
+    reading *r = set->h5;
+    if (status != CLV_OK && r->open.status != CLV_OK)
+        status = clvi_fail(r->open.status, "%s", r->open.message);
+    r->open.status = CLV_OK;
+    return status;
+}
+
 clv_status clvi_h5_tokens_open(const clvi_file *file, clvi_token_set *set)
 {
     clv_status status;
-    *set = (clvi_token_set){.offset = -1, .h5_set = -1};
+    reading *r = clvi_alloc(sizeof *r);
+    *set = (clvi_token_set){.offset = -1, .h5_set = -1, .h5 = r};
+    if (!r) return clvi_fail(CLV_ENOMEM, "%s: no memory to open it", file->path);
+    r->open = (clvi_h5_open){.file = file, .closed = true};
     clvi_h5_enter();
     hid_t access = clvi_h5_access();
-    hid_t h5_file = H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    r->driver = clvi_h5_file(access, &r->open);
+    hid_t h5_file = r->driver < 0 ? -1 : H5Fopen(file->path, H5F_ACC_RDONLY, access);
     status = h5_file < 0 ? clvi_h5_failed(CLV_ECORRUPT, file->path, "open the file")
                          : read_structure(file, h5_file, set);
     clvi_h5_drop(h5_file); /* a data set that is open keeps it open */
     clvi_h5_drop(access);
     clvi_h5_leave();
-    return status;
+    return why(set, status);
 }
 
+/* What HDF5 fails to close, of a damaged file, it goes back to at the program's end. */
 void clvi_h5_tokens_close(clvi_token_set *set)
 {
-    if (set->h5_set < 0) return;
+    reading *r = set->h5;
+    if (!r) return;
     clvi_h5_enter();
     clvi_h5_drop(set->h5_set);
+    bool closed = r->open.closed;
+    if (closed && r->driver >= 0) H5FDunregister(r->driver);
     clvi_h5_leave();
+    if (closed) clvi_free(r);
     set->h5_set = -1;
+    set->h5 = NULL;
 }
 
 clv_status clvi_h5_tokens_read(const clvi_file *file, const clvi_token_set *set, int64_t offset,
@@ -185,7 +259,7 @@ clv_status clvi_h5_tokens_read(const clvi_file *file, const clvi_token_set *set,
     clvi_h5_drop(some);
     clvi_h5_drop(all);
     clvi_h5_leave();
-    return status;
+    return why(set, status);
 }
 
 /* ---- Making --------------------------------------------------------------------------- */

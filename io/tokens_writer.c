@@ -31,6 +31,7 @@ static void destroy(clv_tokens_writer **writer)
 clv_status clv_tokens_create(const char *path, int64_t vocabulary, clv_tokens_writer **writer)
 {
     clv_status status = CLV_OK;
+    char suffix[CLVI_SUFFIX];
     if (!path || !*path || !writer) return clvi_fail(CLV_EARG, "expected a path, found none");
     clv_tokens_writer *w = *writer = NULL;
     CLVI_CHECK(vocabulary > 0 && vocabulary <= (int64_t)INT32_MAX + 1, CLV_EARG,
@@ -40,8 +41,10 @@ clv_status clv_tokens_create(const char *path, int64_t vocabulary, clv_tokens_wr
     w->file.fd = -1;
     w->set = (clvi_token_set){.vocabulary = vocabulary, .element = vocabulary <= 65536 ? 2 : 4};
     w->path = clvi_format("%s", path);
-    w->temporary = clvi_hidden_name(path, ".tmp"); /* the next writer removes what a crash leaves */
+    clvi_temporary_suffix(suffix);
+    w->temporary = clvi_hidden_name(path, suffix);
     CLVI_CHECK(w->path && w->temporary, CLV_ENOMEM, "%s: its name", path);
+    CLVI_TRY(clvi_file_prepare(path));
     CLVI_TRY(clvi_file_create_locked(w->temporary, &w->file));
     CLVI_TRY(clvi_h5_tokens_begin(&w->file));
     *writer = w;

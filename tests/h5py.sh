@@ -66,6 +66,18 @@ END
 for file in "$work"/tokens-*.h5; do
     "$CLEAVE" tokenize --decode "$file" | cmp - "$work/text" || { echo "FAILED: $file"; exit 1; }
 done
+"$python" - "$work" <<'END' || exit 1
+import sys, h5py, numpy
+with h5py.File(sys.argv[1] + "/lzf.h5", "w") as file:
+    file.create_dataset("tokens", data=numpy.zeros(5000, "u2"), compression="lzf")
+with h5py.File(sys.argv[1] + "/huge.h5", "w") as file:
+    file.create_dataset("tokens", shape=(2**50,), dtype="u2", chunks=(1000,))[:2000] = 1
+END
+for case in 'lzf:found lzf (number 32000)' 'huge:found 2 that were written'; do
+    timeout 20 "$CLEAVE" train --data "$work/${case%%:*}.h5" >"$work/out" 2>"$work/err" &&
+        { echo "FAILED: $case"; exit 1; }
+    grep -qF "${case#*:}" "$work/err" || { echo "FAILED: $case"; cat "$work/err"; exit 1; }
+done
 "$CLEAVE" tokenize "$work/text" -o "$work/ours.h5" >/dev/null || exit 1
 "$python" - "$work" <<'END' || exit 1
 import sys, h5py

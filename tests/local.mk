@@ -81,6 +81,7 @@ sh_tests = \
 	tests/scaling/quick.sh \
 	tests/nodes.sh \
 	tests/tokenizer.sh \
+	tests/tokens.sh \
 	tests/tool.sh \
 	tests/train_crash.sh \
 	$(torture_scripts)

@@ -19,13 +19,16 @@ static clv_status look(clv_tokens *tokens, int rank, int ranks, int32_t *largest
     int64_t size = clv_tokens_size(tokens), end = size / ranks * (rank + 1);
     clv_status status = CLV_OK;
     if (rank == ranks - 1) end = size;
+    progress shown = progress_start("looked at tokens", 0, size / ranks, 0);
     for (int64_t at = size / ranks * rank; at < end; at += SOME) {
         int64_t count = end - at < SOME ? end - at : SOME;
         TRY(clv_tokens_read(tokens, at, count, ids));
         for (int64_t i = 0; i < count; i++)
             if (ids[i] > *largest) *largest = ids[i];
+        progress_show(&shown, at + count, 0, 0);
     }
 done:
+    progress_end(&shown);
     return status;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -75,8 +76,18 @@ static int run(const char *word, int argc, char **argv)
     return tool_report();
 }
 
+/* What the shell left closed is opened the wrong way, so that using it fails: a file or a socket
+ * that got its number would be written into. */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    occupy_standard_descriptors();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error like any other */
     int rank = tool_launch_rank();
     /* A launcher that is killed cannot end its ranks: the system does. */
     if (rank >= 0) prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -11,6 +11,7 @@ clv_status model_open(model_args *args, int64_t sequences, model *m)
     clv_status status;
     record *r = &args->record;
     *m = (model){0};
+    TRY(output_check_name("--load", args->load));
     TRY(record_resume(args->load, args->options, true, r, &m->file));
     TRY(tool_model_grid(args->grid, sequences, args->reproducible ? CLV_LEAVES : 0, &m->grid));
     TRY(room_check(m->grid, &r->model, sequences, false));

@@ -69,6 +69,16 @@ json_t *output_hex(const char *bytes, size_t count)
     return hex;
 }
 
+clv_status output_check_name(const char *option, const char *name)
+{
+    json_t *said = tool.json && name ? json_string(name) : json_null();
+    bool can = said != NULL;
+    json_decref(said);
+    if (can) return CLV_OK;
+    return tool_misuse(tool_fail(
+        CLV_EUNSUPPORTED, "%s: --json: expected a name in UTF-8, found other bytes", option));
+}
+
 void output_text(const char *format, ...)
 {
     va_list arguments;

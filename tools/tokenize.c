@@ -76,14 +76,15 @@ static clv_status read_part(tokenizing *t, int fd, const char *path, bool *last)
     return CLV_OK;
 }
 
-static clv_status encode_part(tokenizing *t, bool last)
+static clv_status encode_part(tokenizing *t, const char *path, bool last)
 {
     size_t used = 0;
     int64_t count = 0;
     int32_t *ids = NULL;
     clv_status status =
         clv_tokenizer_encode_part(t->tokenizer, t->buffer, t->held, last, &ids, &count, &used);
-    if (status == CLV_OK) status = clv_tokens_append(t->writer, count, ids);
+    if (status != CLV_OK) return tool_fail(status, "%s: %s", path, clv_last_error());
+    status = clv_tokens_append(t->writer, count, ids);
     free(ids);
     t->held -= used;
     if (used > 0) memmove(t->buffer, t->buffer + used, t->held);
@@ -101,7 +102,7 @@ static clv_status add_file(tokenizing *t, const char *path)
     t->held = 0;
     while (!last) {
         TRY(read_part(t, fd, path, &last));
-        TRY(encode_part(t, last));
+        TRY(encode_part(t, path, last));
     }
 done:
     close(fd);
@@ -206,6 +207,22 @@ static clv_status encode(tokenizing *t, const tokenize_args *args)
 
 /* ---- Tokens to text ---- */
 
+/* The first of some ids that has no text: by its file and its place there. */
+static clv_status refuse_id(const clv_tokenizer *tokenizer, const clv_tokens *tokens, int64_t at,
+                            const int32_t *ids)
+{
+    char *text;
+    size_t bytes;
+    int64_t i = 0;
+    for (; clv_tokenizer_decode(tokenizer, 1, &ids[i], &text, &bytes) == CLV_OK; i++) free(text);
+    int64_t place = at + i;
+    const char *path = clv_tokens_file(tokens, &place);
+    return tool_fail(CLV_EARG,
+                     "%s: token %" PRId64 ": expected an id of the tokenizer (below %" PRId64
+                     "), found %d",
+                     path, place, clv_tokenizer_vocabulary(tokenizer), (int)ids[i]);
+}
+
 static clv_status decode_some(const clv_tokenizer *tokenizer, clv_tokens *tokens, int64_t at,
                               int64_t count)
 {
@@ -214,7 +231,9 @@ static clv_status decode_some(const clv_tokenizer *tokenizer, clv_tokens *tokens
     size_t bytes = 0;
     clv_status status;
     TRY(clv_tokens_read(tokens, at, count, ids));
-    TRY(clv_tokenizer_decode(tokenizer, count, ids, &text, &bytes));
+    status = clv_tokenizer_decode(tokenizer, count, ids, &text, &bytes);
+    if (status == CLV_EARG) status = refuse_id(tokenizer, tokens, at, ids);
+    if (status != CLV_OK) goto done;
     output_bytes(text, bytes);
     output_json("{s:o, s:o, s:I}", "text", output_string(text, bytes), "hex",
                 output_hex(text, bytes), "tokens", (json_int_t)count);
@@ -256,6 +275,7 @@ static clv_status tokenize(void *untyped)
     clv_grid *grid = NULL;
     tokenizing t = {0};
     TRY(tool_misuse(check_words(args)));
+    TRY(output_check_name("-o", args->out));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     if (clv_grid_size(grid) > 1) {
         status = tool_fail(CLV_EARG, "expected one process, found %d", clv_grid_size(grid));

@@ -205,6 +205,9 @@ json_t *output_number(double value);
 /* Bytes for it, as text with U+FFFD for each that is not UTF-8, and exactly, two digits a byte. */
 json_t *output_string(const char *bytes, size_t count);
 json_t *output_hex(const char *bytes, size_t count);
+/* A word that output_json is to say, NULL: none: a mistake in the command line if it cannot, which
+ * is better found before the work than after it. */
+clv_status output_check_name(const char *option, const char *name);
 /* Text, and bytes as they are, without --json only. */
 void output_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void output_bytes(const void *bytes, size_t count);

@@ -106,6 +106,35 @@ static void refuses(void)
     scratch_end();
 }
 
+/* One path, one size, other bytes: as on a machine with a folder of its own. */
+static void other_bytes(void)
+{
+    scratch_begin();
+    clv_tokens *tokens = NULL;
+    bool last = check_rank() == check_size() - 1;
+    const char *own = in_scratch("%d", last), *path = "text";
+    char before[512];
+    CHECK(getcwd(before, sizeof before) != NULL);
+    for (int place = 0; place < 3; place++) {
+        if (check_rank() == 0 || last) {
+            mkdir(own, 0700);
+            FILE *file = chdir(own) == 0 ? fopen(path, "w") : NULL;
+            if (!CHECK(file)) break;
+            for (int i = 0; i < 100000; i++)
+                fputc('a' + (last && place > 0 && i == (place == 1 ? 0 : 99999)), file);
+            fclose(file);
+        }
+        CHECK_OK(clv_grid_barrier(world));
+        CHECK(chdir(own) == 0);
+        clv_status expected = place > 0 && check_size() > 1 ? CLV_EMISMATCH : CLV_OK;
+        CHECK_STATUS(clv_tokens_open(world, 1, &path, &tokens), expected);
+        clv_tokens_close(&tokens);
+        CHECK_OK(clv_grid_barrier(world));
+    }
+    CHECK(chdir(before) == 0);
+    scratch_end();
+}
+
 /* A file cut short while it is open is an error, not a crash. */
 static void cut_short(void)
 {
@@ -141,13 +170,14 @@ static void one_rank_has_no_memory(void)
 /* ---- HDF5 ------------------------------------------------------------------------- */
 
 /* How a data set of tokens can lie in a file. */
-typedef enum { CONTIGUOUS, CHUNKED, PACKED, COMPACT, NEVER_WRITTEN, LAYOUTS } storage;
+typedef enum { CONTIGUOUS, CHUNKED, PACKED, COMPACT, LAYOUTS } storage;
 
 typedef struct {
     storage layout;
     int bytes;
     bool big_endian;
     int64_t size, vocabulary; /* 0: no attribute */
+    int64_t unwritten;        /* elements at the end */
 } variant;
 
 static hid_t type_of(int bytes, bool big_endian)
@@ -161,7 +191,6 @@ static hid_t type_of(int bytes, bool big_endian)
 static int32_t id_at(const variant *v, int64_t i)
 {
     uint64_t state = (uint64_t)i;
-    if (v->layout == NEVER_WRITTEN) return 0;
     return (int32_t)(check_random(&state) &
                      (((uint64_t)1 << (v->bytes < 4 ? 8 * v->bytes : 31)) - 1));
 }
@@ -186,15 +215,17 @@ static void put_attribute(hid_t set, int64_t vocabulary)
 
 static void put_variant(const char *path, const variant *v)
 {
-    hsize_t size = (hsize_t)v->size;
+    hsize_t size = (hsize_t)v->size, none = 0, written = (hsize_t)(v->size - v->unwritten);
     uint64_t *values = malloc((size_t)(v->size + 1) * sizeof *values);
     for (int64_t i = 0; i < v->size; i++) values[i] = (uint64_t)id_at(v, i);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     hid_t space = H5Screate_simple(1, &size, NULL), type = type_of(v->bytes, v->big_endian);
     hid_t properties = storage_of(v);
     hid_t set = H5Dcreate2(file, "tokens", type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    if (v->layout != NEVER_WRITTEN)
-        CHECK(H5Dwrite(set, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    if (written > 0) {
+        CHECK(H5Sselect_hyperslab(space, H5S_SELECT_SET, &none, NULL, &written, NULL) >= 0);
+        CHECK(H5Dwrite(set, H5T_NATIVE_UINT64, space, space, H5P_DEFAULT, values) >= 0);
+    }
     if (v->vocabulary) put_attribute(set, v->vocabulary);
     H5Dclose(set), H5Pclose(properties), H5Tclose(type), H5Sclose(space), H5Fclose(file);
     free(values);
@@ -230,7 +261,7 @@ static void every_element(void)
         variant all[8];
         for (int i = 0; i < 8; i++) {
             bool large = layout != COMPACT && i == 5;
-            all[i] = (variant){(storage)layout, 1 << i % 4, i >= 4, large ? 50000 : 2345 + i, 0};
+            all[i] = (variant){(storage)layout, 1 << i % 4, i >= 4, large ? 50000 : 2345 + i, 0, 0};
             snprintf(paths[0], sizeof paths[0], "%s", in_scratch("%d-%d.h5", layout, i));
             if (check_rank() == 0) put_variant(paths[0], &all[i]);
             CHECK_OK(clv_grid_barrier(world));
@@ -250,6 +281,32 @@ static void every_element(void)
         }
         clv_tokens_close(&tokens);
     }
+    scratch_end();
+}
+
+static int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+/* HDF5 reads the file that was opened, not another that has its name by now. */
+static void opened_once(void)
+{
+    scratch_begin();
+    clv_tokens *tokens = NULL;
+    snprintf(paths[0], sizeof paths[0], "%s", in_scratch("packed.h5"));
+    const variant v = {PACKED, 4, false, 5000, 0, 0};
+    if (check_rank() == 0) put_variant(paths[0], &v);
+    CHECK_OK(clv_grid_barrier(world));
+    int before = next_descriptor();
+    if (CHECK_OK(clv_tokens_open(world, 1, list, &tokens))) {
+        CHECK_INT(next_descriptor(), before + 1);
+        check_parts(tokens, 1, &v);
+    }
+    clv_tokens_close(&tokens);
+    CHECK_INT(next_descriptor(), before);
     scratch_end();
 }
 
@@ -305,9 +362,14 @@ static void writes_or_not(void)
     clv_tokens *tokens = NULL;
     int32_t id = 5, wrong = 300;
     snprintf(paths[0], sizeof paths[0], "%s", in_scratch("written.h5"));
-    snprintf(paths[1], sizeof paths[1], "%s", in_scratch(".written.h5.tmp"));
+    snprintf(paths[1], sizeof paths[1], "%s", in_scratch(".written.h5.tmp-killed-1"));
+    snprintf(paths[2], sizeof paths[2], "%s", in_scratch("pipe"));
     if (check_rank() == 0) {
         fclose(fopen(paths[1], "w"));
+        CHECK(mkfifo(paths[2], 0600) == 0);
+        CHECK_STATUS(clv_tokens_create(paths[2], 256, &writer), CLV_EIO);
+        CHECK(!writer && strstr(clv_last_error(), "expected a file or nothing there"));
+        CHECK_STATUS(clv_tokens_create(scratch, 256, &writer), CLV_EIO);
         put_written(paths[0], 100, 256, true);
         put_written(paths[0], 200, 256, false);
         CHECK(access(paths[1], F_OK) != 0);
@@ -367,12 +429,28 @@ static void refuses_hdf5(void)
     check_refused(path, CLV_EFORMAT, "named tokens, found none");
     put_other(path, H5T_STD_U32LE, 1, "words", true);
     check_refused(path, CLV_EFORMAT, "found a link");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 0, 0});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 0, 0, 0});
     check_refused(path, CLV_ESHAPE, "found 0 tokens");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, -1});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, -1, 0});
     check_refused(path, CLV_EFORMAT, "vocabulary");
     put_file(path, 0, 100);
     check_refused(path, CLV_EFORMAT, "no signature");
+    scratch_end();
+}
+
+static void never_written(void)
+{
+    scratch_begin();
+    const char *path = in_scratch("unwritten.h5");
+    const variant lacking[] = {{CONTIGUOUS, 2, false, 5000, 0, 5000},
+                               {CONTIGUOUS, 2, false, 5000, 77, 5000},
+                               {CHUNKED, 2, false, 5000, 0, 5000},
+                               {CHUNKED, 2, false, 5000, 0, 1000},
+                               {PACKED, 4, false, 5500, 0, 500}};
+    for (int i = 0; i < 5; i++) {
+        if (check_rank() == 0) put_variant(path, &lacking[i]);
+        check_refused(path, CLV_ESHAPE, "that were written");
+    }
     scratch_end();
 }
 
@@ -383,7 +461,7 @@ static void mixed(void)
     const char *text = in_scratch("a.txt"), *ids = in_scratch("b.h5");
     const char *const two[] = {text, ids}, *const turned[] = {ids, text};
     put_file(text, 0, 100);
-    if (check_rank() == 0) put_variant(ids, &(variant){CONTIGUOUS, 4, false, 10, 77});
+    if (check_rank() == 0) put_variant(ids, &(variant){CONTIGUOUS, 4, false, 10, 77, 0});
     CHECK_OK(clv_grid_barrier(world));
     CHECK_STATUS(clv_tokens_open(world, 2, two, &tokens), CLV_EARG);
     CHECK_STATUS(clv_tokens_open(world, 2, turned, &tokens), CLV_EARG);
@@ -403,7 +481,7 @@ static void beyond_vocabulary(void)
     clv_tokens *tokens = NULL;
     int32_t ids[10];
     const char *path = in_scratch("a.h5");
-    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, 1});
+    if (check_rank() == 0) put_variant(path, &(variant){CONTIGUOUS, 4, false, 10, 1, 0});
     CHECK_OK(clv_grid_barrier(world));
     CHECK_OK(clv_tokens_open(world, 1, &path, &tokens));
     CHECK_STATUS(clv_tokens_read(tokens, 0, 10, ids), CLV_ELIMIT);
@@ -452,7 +530,7 @@ static void damaged(void)
         if (layout == CONTIGUOUS)
             put_written(path, 500, 1000, true);
         else
-            put_variant(path, &(variant){(storage)layout, 4, false, 3000, 0});
+            put_variant(path, &(variant){(storage)layout, 4, false, 3000, 0, 0});
         FILE *file = fopen(path, "r");
         size_t size = fread(bytes, 1, sizeof bytes, file);
         fclose(file);
@@ -483,12 +561,15 @@ done:
 const check_case check_cases[] = {
     {"reads across files", reads_across_files},
     {"refuses", refuses},
+    {"other bytes", other_bytes},
     {"cut short", cut_short},
     {"one rank has no memory", one_rank_has_no_memory},
     {"every element", every_element},
+    {"opened once", opened_once},
     {"writes", writes},
     {"writes or not", writes_or_not},
     {"refuses HDF5", refuses_hdf5},
+    {"never written", never_written},
     {"texts and tokens do not mix", mixed},
     {"too large", too_large},
     {"beyond vocabulary", beyond_vocabulary},
