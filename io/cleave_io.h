@@ -172,6 +172,14 @@ CLV_API void clv_saver_destroy(clv_saver **saver);
  * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. Collective. */
 CLV_API clv_status clv_checkpoint_resolve(clv_grid *grid, const char *path, char **file);
 
+/* The steps that a folder has a file of, complete or not, in ascending order; none of what is no
+ * folder. Caller frees *steps with free. CLV_EIO where the folder cannot be listed. Collective. */
+CLV_API clv_status clv_checkpoint_list(clv_grid *grid, const char *dir, int64_t **steps,
+                                       int *count);
+/* The name that the file of a step has in its folder; returns name. Local. */
+enum { CLV_STEP_NAME = 32 };
+CLV_API const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME]);
+
 /* ---- Safetensors ------------------------------------------------------------------------ */
 
 /* Files of Hugging Face's format: 8 bytes of header size (little-endian), a JSON header of names,

@@ -104,6 +104,17 @@ check "inspect: shapes" holds '"shape": \[16, 48\], "dtype": "f32"'
 check "inspect: step" holds '"step": 6'
 good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
+cp -r run named
+: >named/step-1.h5
+: >"named/step-00000009 .h5"
+mkdir named/step-00000008.h5
+good "verify: files named as a save names them" 1 verify named --json
+check "verify: those alone" [ "$(grep -c '"ok": true' out)" = 3 ]
+ln -s step-00000009.h5 named/step-00000009.h5
+run 2 verify named
+check "verify: what cannot be opened: exit status 1" [ $code = 1 ]
+check "verify: what cannot be opened is not called damaged" holds '^NOT verified: .*step-00000009.h5: cannot open'
+check "verify: the others are told" [ "$(grep -c ' all as written$' out)" = 3 ]
 good "doctor" 2 doctor --dir . --json
 check "doctor: the folder" holds '"check": "commit", "grade": "ok"'
 for dir in nowhere text; do
@@ -184,6 +195,24 @@ wait $long 2>/dev/null
 # shellcheck disable=SC2086
 good "a folder whose run was killed" 2 train --data text --steps 2 $tiny --save busy
 
+# A library whose unlink leaves step 1 alone, where there is a compiler and programs let it in.
+cat >stays.c <<'END'
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+int unlink(const char *path)
+{
+    if (!strstr(path, "/step-00000001.h5")) return unlinkat(AT_FDCWD, path, 0);
+    errno = EPERM;
+    return -1;
+}
+END
+stays=''
+if cc -shared -fPIC stays.c -o stays.so 2>cc.err && LD_PRELOAD=$PWD/stays.so "$CLEAVE" --version >out 2>err; then
+    stays=$PWD/stays.so
+fi
+
 # Saves: which stay, in the background too; one that fails costs nothing if a later one succeeds.
 for way in '' --save-background; do
     good "keep $way" 2 train --data text --steps 6 $tiny --save "kept$way" --save-every 1 --keep 1 \
@@ -191,11 +220,20 @@ for way in '' --save-background; do
     check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
     check "keep $way: the newest and the multiples stay" \
         [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
-    mkdir -p "stays$way/step-00000001.h5"
-    run 2 train --data text --steps 4 $tiny --save "stays$way" --save-every 2 --keep 1 $way --json
-    check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
-    check "an old step that cannot be removed $way: told after each save" \
-        [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save_failed save save_failed" ]
+    mkdir -p "folder$way/step-00000001.h5"
+    good "a folder named as a step $way" 2 train --data text --steps 4 $tiny --save "folder$way" --save-every 2 --keep 1 $way --json
+    check "a folder named as a step $way: stays, and keeps nothing else" \
+        [ "$(cd "folder$way" && echo step-*)" = "step-00000001.h5 step-00000004.h5" ]
+    if [ -n "$stays" ]; then
+        export LD_PRELOAD="$stays"
+        run 2 train --data text --steps 3 $tiny --save "stays$way" --save-every 1 --keep 1 $way --json
+        unset LD_PRELOAD
+        check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
+        check "an old step that cannot be removed $way: told after each save" \
+            [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save save_failed save save_failed" ]
+        check "an old step that cannot be removed $way: the others go" \
+            [ "$(cd "stays$way" && echo step-*)" = "step-00000001.h5 step-00000003.h5" ]
+    fi
     mkdir -p "failed-first$way/step-00000002.h5" "failed-last$way/step-00000004.h5"
     run 2 train --data text --steps 4 $tiny --save "failed-first$way" --save-every 2 $way --json
     check "a failed save $way: a later one makes up for it" [ $code = 0 ]
@@ -298,6 +336,9 @@ if [ "$(id -u)" != 0 ]; then
     # shellcheck disable=SC2086
     bad 1 'unlisted: cannot list' 2 train --data text --steps 2 $tiny --save unlisted
     chmod 700 unlisted
+    cp -r run unseen && chmod 111 unseen
+    bad 1 'unseen: cannot list' 2 verify unseen
+    chmod 700 unseen
 fi
 
 # ---- Bad tokens ----

@@ -118,6 +118,46 @@ static void expect_failure(clv_status expected, const char *says)
     CHECK(!file && strstr(clv_last_error(), says));
 }
 
+static void expect_list(const char *dir, int count, const int64_t expected[])
+{
+    int64_t *steps = NULL;
+    int found = -1;
+    if (CHECK_OK(clv_checkpoint_list(world, dir, &steps, &found)) && CHECK_INT(found, count))
+        for (int i = 0; i < count; i++) CHECK_INT(steps[i], expected[i]);
+    free(steps);
+}
+
+/* Files named as a save names them, whatever is in them, in order; nothing else. */
+static void listing(void)
+{
+    scratch_begin();
+    char name[CLV_STEP_NAME];
+    int64_t *steps = NULL, many[100];
+    int count;
+    expect_list(scratch, 0, NULL);
+    expect_list(in_scratch("nowhere"), 0, NULL);
+    CHECK_STRING(clv_checkpoint_name(123456789, name), "step-123456789.h5");
+    save_step(scratch, 7, 0);
+    put_file(in_scratch("step-123456789.h5"), "not a checkpoint");
+    put_file(in_scratch("step-00000002.h5"), "");
+    put_file(in_scratch("step-1.h5"), "");
+    put_file(in_scratch("step-00000009 .h5"), "");
+    put_file(in_scratch("step-00000003.h5.old"), "");
+    if (check_rank() == 0) CHECK(mkdir(in_scratch("step-00000005.h5"), 0777) == 0);
+    CHECK_OK(clv_grid_barrier(world));
+    expect_list(scratch, 3, (int64_t[]){2, 7, 123456789});
+    expect_list(in_scratch("step-00000007.h5"), 0, NULL);
+    if (check_rank() == 0) CHECK(mkdir(in_scratch("many"), 0777) == 0);
+    for (int64_t i = 0; i < 100; i++) {
+        many[i] = i;
+        put_file(in_scratch("many/%s", clv_checkpoint_name(99 - i, name)), "");
+    }
+    expect_list(in_scratch("many"), 100, many);
+    CHECK_STATUS(clv_checkpoint_list(world, "", &steps, &count), CLV_EARG);
+    CHECK_STATUS(clv_checkpoint_list(world, scratch, NULL, &count), CLV_EARG);
+    scratch_end();
+}
+
 /* A damaged newest one is not passed over in silence, but the way back is named. */
 static void damaged_newest(void)
 {
@@ -137,7 +177,7 @@ static void damaged_newest(void)
     take_file(in_scratch("step-00000002.h5"));
     if (check_rank() == 0) CHECK(mkdir(in_scratch("step-00000002.h5"), 0777) == 0);
     CHECK_OK(clv_grid_barrier(world));
-    expect_failure(CLV_EFORMAT, "older: 3, none of them complete");
+    expect_failure(CLV_EFORMAT, "older: 2, none of them complete");
     if (check_rank() == 0) {
         CHECK(rmdir(in_scratch("step-00000002.h5")) == 0);
         CHECK(symlink("step-00000002.h5", in_scratch("step-00000002.h5")) == 0);
@@ -303,6 +343,7 @@ static void keep_every(void)
 
 const check_case check_cases[] = {
     {"folders", folders},
+    {"listing", listing},
     {"damaged newest", damaged_newest},
     {"unreadable", unreadable},
     {"overwritten run", overwritten_run},
