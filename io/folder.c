@@ -197,18 +197,23 @@ done:
 
 /* Greater steps than the one just written are of a run that was abandoned, and go; so do all but
  * the `keep` greatest of the others, which are those committed last, and those that every divides.
+ * One that cannot be removed keeps none of the others; the first such failure is the status.
  */
 clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every)
 {
-    clv_status status;
+    clv_status status, first = CLV_OK;
     int newest = 0;
+    char why[1000] = "";
     step_list *list = NULL;
     CLVI_TRY(list_steps(dir, &list));
     for (int64_t i = list->count; i-- > 0;) {
         const int64_t step = list->step[i];
         bool stays = step <= written && (newest++ < keep || (every > 0 && step % every == 0));
-        if (!stays) CLVI_TRY(remove_step(dir, step));
+        if (stays || (status = remove_step(dir, step)) == CLV_OK || first != CLV_OK) continue;
+        first = status;
+        snprintf(why, sizeof why, "%s", clv_last_error());
     }
+    status = first == CLV_OK ? CLV_OK : clvi_fail(first, "%s", why);
 done:
     clvi_free(list);
     return status;
