@@ -134,7 +134,8 @@ CLV_API clv_status clv_checkpoint_verify(clv_checkpoint *checkpoint,
 
 /* ---- A folder of checkpoints --------------------------------------------------------- */
 
-/* A folder holds step-NNNNNNNN.h5 files, and "latest" names the newest. */
+/* A folder holds step-NNNNNNNN.h5 files, and "latest" names the newest; where it names none that is
+ * there, the greatest step is. */
 
 typedef struct {
     int keep;           /* newest that stay; 0: all                                          */

@@ -287,7 +287,7 @@ done:
     return status;
 }
 
-/* Adds to the failure of the step that latest names what else there is. */
+/* Adds to the failure of the newest step what else there is. */
 static clv_status suggest_older(const char *dir, int64_t damaged, clv_status why)
 {
     clv_status status = CLV_OK;
@@ -297,29 +297,41 @@ static clv_status suggest_older(const char *dir, int64_t damaged, clv_status why
     CLVI_CHECK(message, CLV_ENOMEM, "%s: a message", dir);
     CLVI_CHECK(complete_below(dir, damaged, &step, &incomplete) == CLV_OK, why, "%s; older: %s",
                message, clv_last_error());
-    status =
-        step >= 0
-            ? clvi_fail(why, "%s; older and complete: %s", message, clv_checkpoint_name(step, name))
-            : clvi_fail(why, "%s; older: %d, none of them complete", message, incomplete);
+    clv_checkpoint_name(step, name);
+    status = step >= 0
+                 ? clvi_fail(why, "%s; older and complete: %s", message, name)
+                 : clvi_fail(why, "%s; older: %d, none of them complete", message, incomplete);
 done:
     clvi_free(message);
     return status;
 }
 
+/* The greatest step, and whether it is complete. */
+static clv_status check_greatest(const char *dir, int64_t *step)
+{
+    clv_status status;
+    step_list *list = NULL;
+    CLVI_TRY(list_steps(dir, &list));
+    status = CLV_ENOTFOUND;
+    for (int64_t i = list->count; i-- > 0 && status == CLV_ENOTFOUND;) /* removed meanwhile */
+        status = check_step(dir, *step = list->step[i]);
+    CLVI_CHECK(status != CLV_ENOTFOUND, status,
+               "%s: expected a complete step-NNNNNNNN.h5, found none", dir);
+done:
+    clvi_free(list);
+    return status;
+}
+
 /* The step that latest names; where it names none that is there (a crash before the first one), the
- * greatest that is complete. */
+ * greatest. A crash leaves no file of a step that is not complete: if it is not, something else has
+ * gone wrong, and to go on from an older one is for the user to decide. */
 static clv_status newest_step(const char *dir, int64_t *step)
 {
     clv_status status;
-    int incomplete;
     CLVI_TRY(read_latest(dir, step));
-    if (*step >= 0 && (status = check_step(dir, *step)) != CLV_ENOTFOUND) {
-        if (is_damage(status)) status = suggest_older(dir, *step, status);
-        goto done;
-    }
-    CLVI_TRY(complete_below(dir, INT64_MAX, step, &incomplete));
-    CLVI_CHECK(*step >= 0, CLV_ENOTFOUND, "%s: expected a complete step-NNNNNNNN.h5, found %s", dir,
-               incomplete ? "only incomplete ones" : "none");
+    status = *step >= 0 ? check_step(dir, *step) : CLV_ENOTFOUND;
+    if (status == CLV_ENOTFOUND) status = check_greatest(dir, step);
+    if (is_damage(status)) status = suggest_older(dir, *step, status);
 done:
     return status;
 }

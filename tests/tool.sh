@@ -389,7 +389,16 @@ bad 1 '--optimizer: expected adamw as in run/.*, found sgd' 2 train --data text 
 bad 1 '--layers: expected 1 as in run/.*, found 2' 3 eval --data text --load run --layers 2 --json
 bad 1 '--steps: expected at least 6, .*run/step-00000006.h5, found 5' 2 train --data text --resume run --steps 5 --json
 # shellcheck disable=SC2086
-bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
+bad 1 '--save: expected a folder without checkpoints, found 3, up to run/step-00000006.h5: ' 2 train --data text $tiny --steps 9 --save run
+# Checkpoints that are damaged, without latest, are another run's all the same.
+cp -r run ruined && rm ruined/latest
+for file in ruined/step-*; do truncate -s -1 "$file"; done
+# shellcheck disable=SC2086
+bad 1 '--save: expected a folder without checkpoints, found 3, up to ruined/step-00000006.h5: ' 2 train --data text $tiny --steps 2 --save ruined --keep 1
+bad 1 'ruined/step-00000006.h5: .*; older: 2, none of them complete' 2 train --data text --steps 9 --resume ruined --keep 1 --json
+cp run/step-00000004.h5 ruined
+bad 1 'ruined/step-00000006.h5: .*; older and complete: step-00000004.h5' 2 train --data text --steps 9 --resume ruined --keep 1
+check "a damaged folder: all files stay" [ "$(cd ruined && echo step-*)" = "$(cd run && echo step-*)" ]
 # shellcheck disable=SC2086
 bad 1 '--save: rank 0: text: expected a folder, found a file' 2 train --data text $tiny --save text
 # shellcheck disable=SC2086

@@ -129,26 +129,32 @@ static clv_status open_saving(training *t)
     return status == CLV_OK ? status : tool_fail(status, "--save: %s", clv_last_error());
 }
 
+/* Of a run that does not go on from what lies there: no checkpoint may, damaged or not. */
+static clv_status check_empty(const training *t, const int64_t steps[], int count)
+{
+    char name[CLV_STEP_NAME];
+    if (count == 0 || t->args->overwrite) return CLV_OK;
+    return tool_fail(CLV_EARG,
+                     "--save: expected a folder without checkpoints, found %d, up to %s/%s: "
+                     "--resume %s goes on from there, --overwrite starts anew",
+                     count, t->dir, clv_checkpoint_name(steps[count - 1], name), t->dir);
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
 {
-    char *newest = NULL;
+    int64_t *steps = NULL;
+    int count;
     clv_status status = open_saving(t);
     if (status != CLV_OK || !t->dir) return status;
-    if (tool.rank == 0) status = lock_folder(t->dir, &t->lock);
-    status = clv_grid_agree(t->grid, status);
-    double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
-    if (status == CLV_OK) status = clv_grid_reduce(t->grid, CLV_MAX, 1, ours);
-    if (status != CLV_OK || ours[0] > 0) return status;
-    status = clv_checkpoint_resolve(t->grid, t->dir, &newest);
-    if (status != CLV_OK) return status == CLV_ENOTFOUND ? CLV_OK : status;
-    status =
-        tool_fail(CLV_EARG,
-                  "--save: expected a folder without checkpoints, found %s: --resume %s goes on "
-                  "from it, --overwrite starts anew",
-                  newest, t->dir);
-    free(newest);
+    TRY(clv_grid_agree(t->grid, tool.rank == 0 ? lock_folder(t->dir, &t->lock) : CLV_OK));
+    double own[] = {t->home && same_folder(t->dir, t->home)};
+    TRY(clv_grid_reduce(t->grid, CLV_MAX, 1, own));
+    TRY(clv_checkpoint_list(t->grid, t->dir, &steps, &count));
+    if (own[0] == 0) TRY(check_empty(t, steps, count));
+done:
+    free(steps);
     return status;
 }
 

@@ -100,8 +100,7 @@ static void folders(void)
     save_step(dir, 123456789, 0);
     expect_newest(dir, "step-123456789.h5");
 
-    /* Without latest, or where it points nowhere: the greatest that is complete. */
-    put_file(in_scratch("runs/a/step-999999999.h5"), "not a checkpoint");
+    /* Without latest, or where it points nowhere: the greatest. */
     put_file(in_scratch("runs/a/latest"), "step-00000777.h5\n");
     expect_newest(dir, "step-123456789.h5");
     put_file(in_scratch("runs/a/latest"), "../../../etc/passwd\n");
@@ -188,7 +187,17 @@ static void damaged_newest(void)
     expect_failure(CLV_EFORMAT, "step-00000002.h5: cannot open: Too many levels");
     take_file(in_scratch("step-00000002.h5"));
     take_file(in_scratch("latest"));
-    expect_failure(CLV_ENOTFOUND, "only incomplete ones");
+    expect_failure(CLV_EFORMAT, "step-00000004.h5: ");
+    expect_failure(CLV_EFORMAT, "older: 2, none of them complete");
+    save_step(scratch, 2, 0);
+    take_file(in_scratch("latest"));
+    expect_failure(CLV_EFORMAT, "step-00000004.h5: ");
+    expect_failure(CLV_EFORMAT, "older and complete: step-00000002.h5");
+    put_file(in_scratch("latest"), "step-00000777.h5\n");
+    expect_failure(CLV_EFORMAT, "older and complete: step-00000002.h5");
+    take_file(in_scratch("step-00000004.h5"));
+    take_file(in_scratch("step-00000003.h5"));
+    expect_newest(scratch, "step-00000002.h5");
     scratch_end();
 }
 
