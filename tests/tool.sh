@@ -282,6 +282,19 @@ check "the same data: nothing to tell" [ "$(grep -c other_data out)" = 0 ]
 good "resume with other data" 2 train --data text text --resume run/step-00000002.h5 --steps 3 --save told2 --json
 check "other data: told" holds "\"other_data\", \"tokens\": $((2 * $(wc -c <text))), \"saved_tokens\": $(wc -c <text)"
 
+# Back to an older checkpoint: newer ones go with --keep alone, and not unasked.
+cp -r run returned
+bad 1 '--resume: expected no checkpoints after returned/step-00000002.h5 .*found 2, up to returned/step-00000006.h5' 2 train --data text --resume returned/step-00000002.h5 --steps 5 --save-every 1 --keep 1
+check "going back: nothing is lost" [ "$(cd returned && echo step-*)" = "$(cd run && echo step-*)" ]
+good "go back without --keep" 2 train --data text --resume returned/step-00000002.h5 --steps 3 --json
+check "go back without --keep: all stay" [ "$(cd returned && echo step-*)" = "step-00000002.h5 step-00000003.h5 step-00000004.h5 step-00000006.h5" ]
+check "go back without --keep: nothing to tell" [ "$(grep -c newer out)" = 0 ]
+good "go on in a folder that went back" 2 train --data text --resume returned --steps 4 --keep 2 --json
+check "a folder that went back: told" holds '"event": "newer", "count": 2, "file": "returned/step-00000006.h5"'
+check "a folder that went back: they go" [ "$(cd returned && echo step-*)" = "step-00000003.h5 step-00000004.h5" ]
+good "go back with --overwrite" 2 train --data text --resume returned/step-00000003.h5 --steps 5 --save-every 1 --keep 1 --overwrite
+check "go back with --overwrite: told" holds '^--keep: checkpoints after step 3 go as this run saves: 1, up to returned/step-00000004.h5'
+
 # ---- Bad words ----
 
 before=$(checksums)
