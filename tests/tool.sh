@@ -25,6 +25,10 @@ good "help" 0 --help
 for name in doctor train eval generate inspect tokenize verify diff bench; do
     check "help lists $name" holds "^  $name "
 done
+for name in train eval generate inspect verify diff bench doctor; do
+    "$CLEAVE" $name --help >out
+    check "help of $name: no line is too wide" [ "$(wc -L <out)" -le 100 ]
+done
 good "version" 0 --version
 good "help of train" 2 train --help
 check "help: once, not once a rank" [ "$(grep -c '^Usage' out)" = 1 ]

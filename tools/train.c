@@ -51,14 +51,11 @@ static const manual about = {
     .synopsis = "--data FILE... [options]",
     .about =
         "Trains a GPT on texts, whose bytes are its tokens, or on token files (cleave tokenize\n"
-        "makes them, and so can h5py: a 1-D data set \"tokens\" of unsigned integers), its "
-        "matrices\n"
-        "sharded over a grid of all ranks that mpiexec starts. Checkpoints do not know the grid: "
-        "--resume goes on from one on any "
-        "number\n"
-        "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
-        "an\n"
-        "option given again replaces the file's, but the model, seed and kind of optimizer stay.\n"
+        "makes them, and so can h5py: a 1-D data set \"tokens\" of unsigned integers), its\n"
+        "matrices sharded over a grid of all ranks that mpiexec starts. Checkpoints do not know\n"
+        "the grid: --resume goes on from one on any number of ranks, with the model, seed, step,\n"
+        "order of samples and optimizer found in the file; an option given again replaces the\n"
+        "file's, but the model, seed and kind of optimizer stay.\n"
         "\n"
         "--init starts a new run, at step 0 and with an optimizer that has seen nothing, from the\n"
         "parameters of a checkpoint whose names this model has too (--only: those of them that\n"
@@ -407,7 +404,7 @@ int cmd_train(int argc, char **argv)
         opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
         opt_int("warmup", "N", &s->warmup, NULL, 0, 1e12,
-                "steps in which it rises from 0 (20, or a tenth of --steps if that is less)"),
+                "steps in which it rises from 0 (20, or a tenth of --steps if less)"),
         opt_real("final-lr", "X", &s->final, NULL, 0, 1e3, "at the last step (a tenth of --lr)"),
         opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients, in [0, 1)"),
         opt_real("beta2", "X", &o->beta2, "0.95", 0, 1,
