@@ -323,6 +323,8 @@ bad 2 '--save-every: expected --save DIR too, found none' 2 train --data text --
 bad 2 '--keep: expected --save DIR too, found none' 0 train --data text --keep 2
 bad 2 '--keep-every: expected --save DIR too, found none' 0 train --data text --keep-every 2
 bad 2 '--save-background: expected --save DIR too, found none' 0 train --data text --save-background
+bad 2 '--only: expected --init PATH too, found none' 2 train --data text --only 'x*'
+bad 2 '--init: expected a new run, found --resume run' 2 train --data text --steps 9 --init run --resume run --json
 bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
 bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 

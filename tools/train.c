@@ -202,9 +202,10 @@ static clv_status settle_record(training *t, train_args *args)
     record *r = &args->record;
     clv_schedule *s = &r->schedule;
     if (args->resume && args->init)
-        return tool_fail(CLV_EARG, "--init: expected a new run, found --resume %s", args->resume);
+        return tool_misuse(
+            tool_fail(CLV_EARG, "--init: expected a new run, found --resume %s", args->resume));
     if (args->only && !args->init)
-        return tool_fail(CLV_EARG, "--only: expected --init PATH too, found none");
+        return tool_misuse(tool_fail(CLV_EARG, "--only: expected --init PATH too, found none"));
     if (args->resume) return resume_record(t, args);
     if (args->init) {
         clv_status status = record_init(args->init, args->options, r, &t->init);
