@@ -271,6 +271,9 @@ good "convert back" 2 convert hf -o from-hf.h5
 "$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
 check "a failure of rank 1: exit status 1" [ $? = 1 ]
 check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+"$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" verify run/step-00000002.h5 >out 2>err
+check "a checkpoint that rank 1 cannot open: exit status 1" [ $? = 1 ]
+check "a checkpoint that rank 1 cannot open: says who" grep -q '^cleave verify: rank 1: run/step-00000002.h5: cannot open' err
 
 bad 1 'from-hf.h5: expected an optimizer.s state .* found parameters alone: --init' 2 train --data text --resume from-hf.h5 --steps 9 --json
 cp -r hf emptied && rm emptied/model.safetensors
