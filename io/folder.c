@@ -5,6 +5,7 @@
  */
 #include <clvi_io.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -151,14 +152,20 @@ done:
     return status;
 }
 
+static clv_status remove_own_leftover(void *context, const char *path)
+{
+    (void)context;
+    const char *name = strrchr(path, '/') + 1;
+    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) == 0 ||
+        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) == 0)
+        clvi_file_remove_abandoned(path);
+    return CLV_OK;
+}
+
 clv_status clvi_folder_prepare(const char *dir)
 {
-    clv_status status;
-    CLVI_TRY(make_folder(dir));
-    CLVI_TRY(clvi_remove_leftovers(dir, ".step-*.h5.tmp-*-*"));
-    CLVI_TRY(clvi_remove_leftovers(dir, ".latest.tmp-*-*"));
-done:
-    return status;
+    clv_status status = make_folder(dir);
+    return status == CLV_OK ? clvi_each_file(dir, ".*.tmp-*-*", remove_own_leftover, NULL) : status;
 }
 
 clv_status clvi_folder_point(const char *dir, int64_t step)

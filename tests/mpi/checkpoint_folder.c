@@ -316,12 +316,14 @@ static void leftovers(void)
     put_file(in_scratch(".step-00000002.h5.tmp-host-1"), "being written");
     int fd = lock_file(in_scratch(".step-00000002.h5.tmp-host-1"));
     put_file(in_scratch(".step-mine"), "stays");
+    put_file(in_scratch(".other.h5.tmp-host-1"), "stays");
     put_file(in_scratch("step-1.h5"), "stays");
     save_step(scratch, 5, 1);
     CHECK(!there(in_scratch(".step-00000001.h5.tmp-host-1")));
     CHECK(!there(in_scratch(".latest.tmp-node-7.cluster-77")));
     CHECK(there(in_scratch(".step-00000002.h5.tmp-host-1")));
     if (fd >= 0) close(fd);
+    CHECK(there(in_scratch(".other.h5.tmp-host-1")));
     CHECK(there(in_scratch(".step-mine")) && there(in_scratch("step-1.h5")));
     char *file = NULL;
     CHECK_OK(clv_checkpoint_resolve(world, in_scratch("step-1.h5"), &file)); /* itself */
