@@ -59,9 +59,9 @@ static clv_status open_own(clv_checkpoint *checkpoint, bool *another)
     *another |= mark != table->mark;
     CLVI_CHECK(
         !*another, CLV_ECORRUPT,
-        "%s: expected the file that rank 0 read, found another on rank %d: it is replaced all "
-        "the time, or the file system does not show all processes the same",
-        checkpoint->path, clv_grid_rank(checkpoint->grid));
+        "%s: expected the file that rank 0 read, found another: it is replaced all the time, "
+        "or the file system does not show all processes the same",
+        checkpoint->path);
 done:
     return status;
 }
@@ -75,7 +75,7 @@ static clv_status open_once(clv_checkpoint *c, bool *another)
     *another = false;
     if (clv_grid_rank(c->grid) == 0) status = clvi_table_read(c->path, true, &c->table);
     CLVI_TRY(clvi_share(c->grid, status, (void **)&c->table, c->table ? c->table->bytes : 0));
-    status = clv_grid_agree(c->grid, open_own(c, &mine));
+    status = clvi_vote(c->grid, open_own(c, &mine));
     if (status == CLV_ECORRUPT) {
         double found = mine;
         clv_status reduced = clv_grid_reduce(c->grid, CLV_MAX, 1, &found);

@@ -134,7 +134,8 @@ CLV_API clv_status clv_checkpoint_verify(clv_checkpoint *checkpoint,
 
 /* ---- A folder of checkpoints --------------------------------------------------------- */
 
-/* A folder holds step-NNNNNNNN.h5 files, and "latest" names the newest. */
+/* A folder holds step-NNNNNNNN.h5 files, and "latest" names the newest; where it names none that is
+ * there, the greatest step is. */
 
 typedef struct {
     int keep;           /* newest that stay; 0: all                                          */
@@ -171,6 +172,14 @@ CLV_API void clv_saver_destroy(clv_saver **saver);
  * frees *file with free. CLV_ENOTFOUND says what was looked for; where the newest is damaged,
  * CLV_ECORRUPT or CLV_EFORMAT says which older one is complete. Collective. */
 CLV_API clv_status clv_checkpoint_resolve(clv_grid *grid, const char *path, char **file);
+
+/* The steps that a folder has a file of, complete or not, in ascending order; none of what is no
+ * folder. Caller frees *steps with free. CLV_EIO where the folder cannot be listed. Collective. */
+CLV_API clv_status clv_checkpoint_list(clv_grid *grid, const char *dir, int64_t **steps,
+                                       int *count);
+/* The name that the file of a step has in its folder; returns name. Local. */
+enum { CLV_STEP_NAME = 32 };
+CLV_API const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME]);
 
 /* ---- Safetensors ------------------------------------------------------------------------ */
 

@@ -5,54 +5,127 @@
  */
 #include <clvi_io.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_NAME = 32 };
-
 /* ---- Names ----------------------------------------------------------------------- */
 
-static const char *step_name(int64_t step, char name[STEP_NAME])
+const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME])
 {
-    snprintf(name, STEP_NAME, "step-%08lld.h5", (long long)step);
+    snprintf(name, CLV_STEP_NAME, "step-%08lld.h5", (long long)step);
     return name;
 }
 
 /* The step of a file's name, or -1. */
 static int64_t step_of(const char *name)
 {
-    char again[STEP_NAME];
+    char again[CLV_STEP_NAME];
     long long step = -1;
     if (sscanf(name, "step-%lld.h5", &step) != 1 || step < 0) return -1;
-    return strcmp(step_name(step, again), name) == 0 ? step : -1;
+    return strcmp(clv_checkpoint_name(step, again), name) == 0 ? step : -1;
 }
 
 char *clvi_step_path(const char *dir, int64_t step)
 {
-    char name[STEP_NAME];
-    return clvi_format("%s/%s", dir, step_name(step, name));
+    char name[CLV_STEP_NAME];
+    return clvi_format("%s/%s", dir, clv_checkpoint_name(step, name));
 }
 
-typedef struct {
-    int64_t below, best;
-} search;
+/* ---- Listing ----------------------------------------------------------------------- */
 
-static clv_status keep_best(void *context, const char *path)
+typedef struct {
+    int64_t count, room;
+    int64_t step[];
+} step_list;
+
+static size_t list_bytes(int64_t room)
 {
-    search *s = context;
-    int64_t step = step_of(strrchr(path, '/') + 1);
-    if (step < s->below && step > s->best) s->best = step;
+    return sizeof(step_list) + (size_t)room * sizeof(int64_t);
+}
+
+/* Room for twice as many. */
+static clv_status grow(step_list **list)
+{
+    const int64_t room = *list ? 2 * (*list)->room : 64;
+    step_list *grown = clvi_alloc(list_bytes(room));
+    if (!grown) return clvi_fail(CLV_ENOMEM, "no memory for a list of %lld steps", (long long)room);
+    grown->count = 0;
+    if (*list) memcpy(grown, *list, list_bytes((*list)->count));
+    grown->room = room;
+    clvi_free(*list);
+    *list = grown;
     return CLV_OK;
 }
 
-/* The greatest step below a bound that the folder has a file of; -1: none. */
-static clv_status step_below(const char *dir, int64_t below, int64_t *step)
+/* Whatever is not known to be something else than a file. */
+static bool may_be_file(const char *path)
 {
-    search s = {below, -1};
-    clv_status status = clvi_each_file(dir, "step-*.h5", keep_best, &s);
-    *step = s.best;
+    struct stat info;
+    return stat(path, &info) == 0 ? S_ISREG(info.st_mode) : errno != ENOENT;
+}
+
+static clv_status add_step(void *context, const char *path)
+{
+    step_list **list = context;
+    int64_t step = step_of(strrchr(path, '/') + 1);
+    if (step < 0 || !may_be_file(path)) return CLV_OK;
+    clv_status status = (*list)->count < (*list)->room ? CLV_OK : grow(list);
+    if (status == CLV_OK) (*list)->step[(*list)->count++] = step;
+    return status;
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The steps that the folder has a file of, in ascending order; clvi_free, whatever the status. */
+static clv_status list_steps(const char *dir, step_list **list)
+{
+    clv_status status;
+    *list = NULL;
+    CLVI_TRY(grow(list));
+    CLVI_TRY(clvi_each_file(dir, "step-*.h5", add_step, list));
+    qsort((*list)->step, (size_t)(*list)->count, sizeof(int64_t), compare_steps);
+done:
+    return status;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+clv_status clv_checkpoint_list(clv_grid *grid, const char *dir, int64_t **steps, int *count)
+{
+    clv_status status = CLV_OK;
+    step_list *list = NULL;
+    if (!grid || !steps || !count)
+        return clvi_fail(CLV_EARG, "expected a grid and places, found NULL");
+    *steps = NULL;
+    *count = 0;
+    if (!dir || !*dir)
+        status = clvi_fail(CLV_EARG, "expected the path of a folder, found none");
+    else if (clv_grid_rank(grid) == 0)
+        status = is_folder(dir) ? list_steps(dir, &list) : grow(&list);
+    CLVI_TRY(clvi_share(grid, status, (void **)&list, list ? list_bytes(list->count) : 0));
+    const size_t bytes = (size_t)list->count * sizeof **steps;
+    *steps = malloc(bytes + 1);
+    status = *steps ? CLV_OK : clvi_fail(CLV_ENOMEM, "%s: a list of its steps", dir);
+    CLVI_TRY(clv_grid_agree(grid, status));
+    memcpy(*steps, list->step, bytes);
+    *count = (int)list->count;
+done:
+    clvi_free(list);
+    if (status != CLV_OK) {
+        free(*steps);
+        *steps = NULL;
+    }
     return status;
 }
 
@@ -79,26 +152,32 @@ done:
     return status;
 }
 
+static clv_status remove_own_leftover(void *context, const char *path)
+{
+    (void)context;
+    const char *name = strrchr(path, '/') + 1;
+    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) == 0 ||
+        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) == 0)
+        clvi_file_remove_abandoned(path);
+    return CLV_OK;
+}
+
 clv_status clvi_folder_prepare(const char *dir)
 {
-    clv_status status;
-    CLVI_TRY(make_folder(dir));
-    CLVI_TRY(clvi_remove_leftovers(dir, ".step-*.h5.tmp-*-*"));
-    CLVI_TRY(clvi_remove_leftovers(dir, ".latest.tmp-*-*"));
-done:
-    return status;
+    clv_status status = make_folder(dir);
+    return status == CLV_OK ? clvi_each_file(dir, ".*.tmp-*-*", remove_own_leftover, NULL) : status;
 }
 
 clv_status clvi_folder_point(const char *dir, int64_t step)
 {
     clv_status status = CLV_OK;
-    char name[STEP_NAME], suffix[CLVI_SUFFIX];
+    char name[CLV_STEP_NAME], suffix[CLVI_SUFFIX];
     clvi_file file = {.fd = -1};
     clvi_temporary_suffix(suffix);
     char *latest = clvi_format("%s/latest", dir), *temporary = NULL;
     CLVI_CHECK(latest && (temporary = clvi_hidden_name(latest, suffix)), CLV_ENOMEM,
                "%s: name of its latest", dir);
-    step_name(step, name);
+    clv_checkpoint_name(step, name);
     CLVI_TRY(clvi_file_create_locked(temporary, &file));
     CLVI_TRY(clvi_file_write(&file, name, strlen(name), 0));
     CLVI_TRY(clvi_file_write(&file, "\n", 1, (int64_t)strlen(name)));
@@ -125,18 +204,25 @@ done:
 
 /* Greater steps than the one just written are of a run that was abandoned, and go; so do all but
  * the `keep` greatest of the others, which are those committed last, and those that every divides.
+ * One that cannot be removed keeps none of the others; the first such failure is the status.
  */
 clv_status clvi_folder_prune(const char *dir, int64_t written, int keep, int64_t every)
 {
-    clv_status status;
+    clv_status status, first = CLV_OK;
     int newest = 0;
-    for (int64_t step = INT64_MAX;;) {
-        CLVI_TRY(step_below(dir, step, &step));
-        if (step < 0) break;
+    char why[1000] = "";
+    step_list *list = NULL;
+    CLVI_TRY(list_steps(dir, &list));
+    for (int64_t i = list->count; i-- > 0;) {
+        const int64_t step = list->step[i];
         bool stays = step <= written && (newest++ < keep || (every > 0 && step % every == 0));
-        if (!stays) CLVI_TRY(remove_step(dir, step));
+        if (stays || (status = remove_step(dir, step)) == CLV_OK || first != CLV_OK) continue;
+        first = status;
+        snprintf(why, sizeof why, "%s", clv_last_error());
     }
+    status = first == CLV_OK ? CLV_OK : clvi_fail(first, "%s", why);
 done:
+    clvi_free(list);
     return status;
 }
 
@@ -147,12 +233,12 @@ done:
 static clv_status read_latest(const char *dir, int64_t *step)
 {
     clv_status status = CLV_OK;
-    char name[STEP_NAME] = "", *latest = clvi_format("%s/latest", dir);
+    char name[CLV_STEP_NAME] = "", *latest = clvi_format("%s/latest", dir);
     clvi_file file = {.fd = -1};
     CLVI_CHECK(latest, CLV_ENOMEM, "%s: name of its latest", dir);
     status = clvi_file_open(latest, false, &file);
     if (status == CLV_OK) {
-        size_t bytes = file.bytes < STEP_NAME ? (size_t)file.bytes : STEP_NAME - 1;
+        size_t bytes = file.bytes < CLV_STEP_NAME ? (size_t)file.bytes : CLV_STEP_NAME - 1;
         CLVI_TRY(clvi_file_read(&file, name, bytes, 0));
         name[strcspn(name, "\n")] = 0;
     }
@@ -178,58 +264,81 @@ done:
     return status;
 }
 
+static bool is_damage(clv_status status)
+{
+    return status == CLV_ECORRUPT || status == CLV_EFORMAT;
+}
+
 /* The greatest step below a bound whose file is complete; -1: none, after so many that are not. A
  * file that cannot be read may be complete: its failure is everyone's. */
 static clv_status complete_below(const char *dir, int64_t below, int64_t *step, int *incomplete)
 {
     clv_status status;
+    step_list *list = NULL;
     *incomplete = 0;
-    for (*step = below;;) {
-        CLVI_TRY(step_below(dir, *step, step));
-        if (*step < 0) break;
-        status = check_step(dir, *step);
-        if (status == CLV_ECORRUPT || status == CLV_EFORMAT)
+    *step = -1;
+    CLVI_TRY(list_steps(dir, &list));
+    for (int64_t i = list->count; i-- > 0 && *step < 0;) {
+        if (list->step[i] >= below) continue;
+        status = check_step(dir, list->step[i]);
+        if (status == CLV_OK)
+            *step = list->step[i];
+        else if (is_damage(status))
             ++*incomplete;
         else if (status != CLV_ENOTFOUND) /* it was removed meanwhile */
-            break;
+            goto done;
     }
+    status = CLV_OK;
 done:
+    clvi_free(list);
     return status;
 }
 
-/* Adds to the failure of the step that latest names what else there is. */
+/* Adds to the failure of the newest step what else there is. */
 static clv_status suggest_older(const char *dir, int64_t damaged, clv_status why)
 {
     clv_status status = CLV_OK;
-    char name[STEP_NAME], *message = clvi_format("%s", clv_last_error());
+    char name[CLV_STEP_NAME], *message = clvi_format("%s", clv_last_error());
     int64_t step;
     int incomplete;
     CLVI_CHECK(message, CLV_ENOMEM, "%s: a message", dir);
     CLVI_CHECK(complete_below(dir, damaged, &step, &incomplete) == CLV_OK, why, "%s; older: %s",
                message, clv_last_error());
+    clv_checkpoint_name(step, name);
     status = step >= 0
-                 ? clvi_fail(why, "%s; older and complete: %s", message, step_name(step, name))
+                 ? clvi_fail(why, "%s; older and complete: %s", message, name)
                  : clvi_fail(why, "%s; older: %d, none of them complete", message, incomplete);
 done:
     clvi_free(message);
     return status;
 }
 
+/* The greatest step, and whether it is complete. */
+static clv_status check_greatest(const char *dir, int64_t *step)
+{
+    clv_status status;
+    step_list *list = NULL;
+    CLVI_TRY(list_steps(dir, &list));
+    status = CLV_ENOTFOUND;
+    for (int64_t i = list->count; i-- > 0 && status == CLV_ENOTFOUND;) /* removed meanwhile */
+        status = check_step(dir, *step = list->step[i]);
+    CLVI_CHECK(status != CLV_ENOTFOUND, status,
+               "%s: expected a complete step-NNNNNNNN.h5, found none", dir);
+done:
+    clvi_free(list);
+    return status;
+}
+
 /* The step that latest names; where it names none that is there (a crash before the first one), the
- * greatest that is complete. */
+ * greatest. A crash leaves no file of a step that is not complete: if it is not, something else has
+ * gone wrong, and to go on from an older one is for the user to decide. */
 static clv_status newest_step(const char *dir, int64_t *step)
 {
     clv_status status;
-    int incomplete;
     CLVI_TRY(read_latest(dir, step));
-    if (*step >= 0 && (status = check_step(dir, *step)) != CLV_ENOTFOUND) {
-        if (status == CLV_ECORRUPT || status == CLV_EFORMAT)
-            status = suggest_older(dir, *step, status);
-        goto done;
-    }
-    CLVI_TRY(complete_below(dir, INT64_MAX, step, &incomplete));
-    CLVI_CHECK(*step >= 0, CLV_ENOTFOUND, "%s: expected a complete step-NNNNNNNN.h5, found %s", dir,
-               incomplete ? "only incomplete ones" : "none");
+    status = *step >= 0 ? check_step(dir, *step) : CLV_ENOTFOUND;
+    if (status == CLV_ENOTFOUND) status = check_greatest(dir, step);
+    if (is_damage(status)) status = suggest_older(dir, *step, status);
 done:
     return status;
 }

@@ -221,8 +221,8 @@ status 1 "init --dtype" 1 diff init3 run --only '*,!adamw.*' --json
 check "init --dtype: only the type differs" [ "$(grep -c '"differs": "values"' out)" = 0 ]
 bad 1 'of another shape: token.weight (expected 256 x 32, found 256 x 64).* more' 2 train --data text --steps 1 --init run --width 32 --json
 bad 1 'expected parameters of this model among x\*, found none' 2 train --data text --steps 1 --init run --only 'x*' --json
-bad 1 '--init: expected a new run' 2 train --data text --steps 9 --init run --resume run
-bad 1 '--only: expected --init' 2 train --data text --steps 9 --only 'x*'
+bad 2 '--init: expected a new run' 2 train --data text --steps 9 --init run --resume run
+bad 2 '--only: expected --init' 2 train --data text --steps 9 --only 'x*'
 bad 1 'nowhere' 2 train --data text --steps 9 --init nowhere
 
 finish inspect.sh

@@ -25,6 +25,10 @@ good "help" 0 --help
 for name in doctor train eval generate inspect tokenize verify diff bench; do
     check "help lists $name" holds "^  $name "
 done
+for name in train eval generate inspect verify diff bench doctor; do
+    "$CLEAVE" $name --help >out
+    check "help of $name: no line is too wide" [ "$(wc -L <out)" -le 100 ]
+done
 good "version" 0 --version
 good "help of train" 2 train --help
 check "help: once, not once a rank" [ "$(grep -c '^Usage' out)" = 1 ]
@@ -104,6 +108,17 @@ check "inspect: shapes" holds '"shape": \[16, 48\], "dtype": "f32"'
 check "inspect: step" holds '"step": 6'
 good "verify" 2 verify run --json
 check "verify: all three" [ "$(grep -c '"ok": true' out)" = 3 ]
+cp -r run named
+: >named/step-1.h5
+: >"named/step-00000009 .h5"
+mkdir named/step-00000008.h5
+good "verify: files named as a save names them" 1 verify named --json
+check "verify: those alone" [ "$(grep -c '"ok": true' out)" = 3 ]
+ln -s step-00000009.h5 named/step-00000009.h5
+run 2 verify named
+check "verify: what cannot be opened: exit status 1" [ $code = 1 ]
+check "verify: what cannot be opened is not called damaged" holds '^NOT verified: .*step-00000009.h5: cannot open'
+check "verify: the others are told" [ "$(grep -c ' all as written$' out)" = 3 ]
 good "doctor" 2 doctor --dir . --json
 check "doctor: the folder" holds '"check": "commit", "grade": "ok"'
 for dir in nowhere text; do
@@ -184,6 +199,24 @@ wait $long 2>/dev/null
 # shellcheck disable=SC2086
 good "a folder whose run was killed" 2 train --data text --steps 2 $tiny --save busy
 
+# A library whose unlink leaves step 1 alone, where there is a compiler and programs let it in.
+cat >stays.c <<'END'
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+int unlink(const char *path)
+{
+    if (!strstr(path, "/step-00000001.h5")) return unlinkat(AT_FDCWD, path, 0);
+    errno = EPERM;
+    return -1;
+}
+END
+stays=''
+if cc -shared -fPIC stays.c -o stays.so 2>cc.err && LD_PRELOAD=$PWD/stays.so "$CLEAVE" --version >out 2>err; then
+    stays=$PWD/stays.so
+fi
+
 # Saves: which stay, in the background too; one that fails costs nothing if a later one succeeds.
 for way in '' --save-background; do
     good "keep $way" 2 train --data text --steps 6 $tiny --save "kept$way" --save-every 1 --keep 1 \
@@ -191,11 +224,20 @@ for way in '' --save-background; do
     check "keep $way: all were announced" [ "$(grep -c '"event": "save"' out)" = 6 ]
     check "keep $way: the newest and the multiples stay" \
         [ "$(cd "kept$way" && echo step-*)" = "step-00000003.h5 step-00000006.h5" ]
-    mkdir -p "stays$way/step-00000001.h5"
-    run 2 train --data text --steps 4 $tiny --save "stays$way" --save-every 2 --keep 1 $way --json
-    check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
-    check "an old step that cannot be removed $way: told after each save" \
-        [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save_failed save save_failed" ]
+    mkdir -p "folder$way/step-00000001.h5"
+    good "a folder named as a step $way" 2 train --data text --steps 4 $tiny --save "folder$way" --save-every 2 --keep 1 $way --json
+    check "a folder named as a step $way: stays, and keeps nothing else" \
+        [ "$(cd "folder$way" && echo step-*)" = "step-00000001.h5 step-00000004.h5" ]
+    if [ -n "$stays" ]; then
+        export LD_PRELOAD="$stays"
+        run 2 train --data text --steps 3 $tiny --save "stays$way" --save-every 1 --keep 1 $way --json
+        unset LD_PRELOAD
+        check "an old step that cannot be removed $way: exit status 1" [ $code = 1 ]
+        check "an old step that cannot be removed $way: told after each save" \
+            [ "$(grep -o '"event": "save[_a-z]*"' out | cut -d '"' -f 4 | xargs)" = "save save save_failed save save_failed" ]
+        check "an old step that cannot be removed $way: the others go" \
+            [ "$(cd "stays$way" && echo step-*)" = "step-00000001.h5 step-00000003.h5" ]
+    fi
     mkdir -p "failed-first$way/step-00000002.h5" "failed-last$way/step-00000004.h5"
     run 2 train --data text --steps 4 $tiny --save "failed-first$way" --save-every 2 $way --json
     check "a failed save $way: a later one makes up for it" [ $code = 0 ]
@@ -229,6 +271,9 @@ good "convert back" 2 convert hf -o from-hf.h5
 "$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" convert hf -o apart.h5 >out 2>err
 check "a failure of rank 1: exit status 1" [ $? = 1 ]
 check "a failure of rank 1: what it is" grep -q '^cleave convert: hf/config.json: expected' err
+"$MPIEXEC" -n 2 sh "$PWD/apart.sh" "$CLEAVE" verify run/step-00000002.h5 >out 2>err
+check "a checkpoint that rank 1 cannot open: exit status 1" [ $? = 1 ]
+check "a checkpoint that rank 1 cannot open: says who" grep -q '^cleave verify: rank 1: run/step-00000002.h5: cannot open' err
 
 bad 1 'from-hf.h5: expected an optimizer.s state .* found parameters alone: --init' 2 train --data text --resume from-hf.h5 --steps 9 --json
 cp -r hf emptied && rm emptied/model.safetensors
@@ -243,6 +288,19 @@ good "resume with the same data" 2 train --data text --resume run/step-00000002.
 check "the same data: nothing to tell" [ "$(grep -c other_data out)" = 0 ]
 good "resume with other data" 2 train --data text text --resume run/step-00000002.h5 --steps 3 --save told2 --json
 check "other data: told" holds "\"other_data\", \"tokens\": $((2 * $(wc -c <text))), \"saved_tokens\": $(wc -c <text)"
+
+# Back to an older checkpoint: newer ones go with --keep alone, and not unasked.
+cp -r run returned
+bad 1 '--resume: expected no checkpoints after returned/step-00000002.h5 .*found 2, up to returned/step-00000006.h5' 2 train --data text --resume returned/step-00000002.h5 --steps 5 --save-every 1 --keep 1
+check "going back: nothing is lost" [ "$(cd returned && echo step-*)" = "$(cd run && echo step-*)" ]
+good "go back without --keep" 2 train --data text --resume returned/step-00000002.h5 --steps 3 --json
+check "go back without --keep: all stay" [ "$(cd returned && echo step-*)" = "step-00000002.h5 step-00000003.h5 step-00000004.h5 step-00000006.h5" ]
+check "go back without --keep: nothing to tell" [ "$(grep -c newer out)" = 0 ]
+good "go on in a folder that went back" 2 train --data text --resume returned --steps 4 --keep 2 --json
+check "a folder that went back: told" holds '"event": "newer", "count": 2, "file": "returned/step-00000006.h5"'
+check "a folder that went back: they go" [ "$(cd returned && echo step-*)" = "step-00000003.h5 step-00000004.h5" ]
+good "go back with --overwrite" 2 train --data text --resume returned/step-00000003.h5 --steps 5 --save-every 1 --keep 1 --overwrite
+check "go back with --overwrite: told" holds '^--keep: checkpoints after step 3 go as this run saves: 1, up to returned/step-00000004.h5'
 
 # ---- Bad words ----
 
@@ -268,6 +326,8 @@ bad 2 '--save-every: expected --save DIR too, found none' 2 train --data text --
 bad 2 '--keep: expected --save DIR too, found none' 0 train --data text --keep 2
 bad 2 '--keep-every: expected --save DIR too, found none' 0 train --data text --keep-every 2
 bad 2 '--save-background: expected --save DIR too, found none' 0 train --data text --save-background
+bad 2 '--only: expected --init PATH too, found none' 2 train --data text --only 'x*'
+bad 2 '--init: expected a new run, found --resume run' 2 train --data text --steps 9 --init run --resume run --json
 bad 2 '--resume: expected PATH, found ""' 2 train --data text --resume= --json
 bad 2 '--load: expected PATH, found ""' 0 eval --data text --load ''
 
@@ -298,6 +358,9 @@ if [ "$(id -u)" != 0 ]; then
     # shellcheck disable=SC2086
     bad 1 'unlisted: cannot list' 2 train --data text --steps 2 $tiny --save unlisted
     chmod 700 unlisted
+    cp -r run unseen && chmod 111 unseen
+    bad 1 'unseen: cannot list' 2 verify unseen
+    chmod 700 unseen
 fi
 
 # ---- Bad tokens ----
@@ -348,7 +411,16 @@ bad 1 '--optimizer: expected adamw as in run/.*, found sgd' 2 train --data text 
 bad 1 '--layers: expected 1 as in run/.*, found 2' 3 eval --data text --load run --layers 2 --json
 bad 1 '--steps: expected at least 6, .*run/step-00000006.h5, found 5' 2 train --data text --resume run --steps 5 --json
 # shellcheck disable=SC2086
-bad 1 '--save: expected a folder without checkpoints, found run/' 2 train --data text $tiny --steps 9 --save run
+bad 1 '--save: expected a folder without checkpoints, found 3, up to run/step-00000006.h5: ' 2 train --data text $tiny --steps 9 --save run
+# Checkpoints that are damaged, without latest, are another run's all the same.
+cp -r run ruined && rm ruined/latest
+for file in ruined/step-*; do truncate -s -1 "$file"; done
+# shellcheck disable=SC2086
+bad 1 '--save: expected a folder without checkpoints, found 3, up to ruined/step-00000006.h5: ' 2 train --data text $tiny --steps 2 --save ruined --keep 1
+bad 1 'ruined/step-00000006.h5: .*; older: 2, none of them complete' 2 train --data text --steps 9 --resume ruined --keep 1 --json
+cp run/step-00000004.h5 ruined
+bad 1 'ruined/step-00000006.h5: .*; older and complete: step-00000004.h5' 2 train --data text --steps 9 --resume ruined --keep 1
+check "a damaged folder: all files stay" [ "$(cd ruined && echo step-*)" = "$(cd run && echo step-*)" ]
 # shellcheck disable=SC2086
 bad 1 '--save: rank 0: text: expected a folder, found a file' 2 train --data text $tiny --save text
 # shellcheck disable=SC2086

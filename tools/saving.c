@@ -5,7 +5,6 @@
  */
 #include "saving.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 clv_status saving_open(saving *s, clv_grid *grid, const char *dir, const clv_saver_options *options,
@@ -36,12 +35,12 @@ static clv_status note(saving *s, clv_status status)
 
 static void announce(saving *s, int64_t saved)
 {
-    char file[4096];
+    char file[4096], name[CLV_STEP_NAME];
     if (saved == s->announced) return;
     s->announced = saved;
     s->status = CLV_OK; /* what failed before is made up for */
     progress_end(s->shown);
-    snprintf(file, sizeof file, "%s/step-%08" PRId64 ".h5", s->dir, saved);
+    snprintf(file, sizeof file, "%s/%s", s->dir, clv_checkpoint_name(saved, name));
     output_json("{s:s, s:I, s:s}", "event", "save", "saved_step", (json_int_t)saved, "file", file);
     output_text("saved %s\n", file);
 }

@@ -39,6 +39,8 @@ typedef struct {
     char *dir;       /* where checkpoints go, or NULL            */
     int initialised; /* parameters from init */
     int lock;        /* on that folder, rank 0's; or -1          */
+    int newer;       /* checkpoints in dir after the step begun from that --keep lets go */
+    char last[4096]; /* the greatest step's in dir */
     int64_t before;  /* tokens of the data before a resume; 0: not known */
     saving saving;
     progress shown;
@@ -49,14 +51,11 @@ static const manual about = {
     .synopsis = "--data FILE... [options]",
     .about =
         "Trains a GPT on texts, whose bytes are its tokens, or on token files (cleave tokenize\n"
-        "makes them, and so can h5py: a 1-D data set \"tokens\" of unsigned integers), its "
-        "matrices\n"
-        "sharded over a grid of all ranks that mpiexec starts. Checkpoints do not know the grid: "
-        "--resume goes on from one on any "
-        "number\n"
-        "of ranks, with the model, seed, step, order of samples and optimizer found in the file; "
-        "an\n"
-        "option given again replaces the file's, but the model, seed and kind of optimizer stay.\n"
+        "makes them, and so can h5py: a 1-D data set \"tokens\" of unsigned integers), its\n"
+        "matrices sharded over a grid of all ranks that mpiexec starts. Checkpoints do not know\n"
+        "the grid: --resume goes on from one on any number of ranks, with the model, seed, step,\n"
+        "order of samples and optimizer found in the file; an option given again replaces the\n"
+        "file's, but the model, seed and kind of optimizer stay.\n"
         "\n"
         "--init starts a new run, at step 0 and with an optimizer that has seen nothing, from the\n"
         "parameters of a checkpoint whose names this model has too (--only: those of them that\n"
@@ -73,6 +72,10 @@ static const manual about = {
         "default waits, for the copy takes as much memory as the checkpoint. A save that fails is\n"
         "told, older ones stay, and the run goes on to the next save; exit status 1 if the last\n"
         "one failed.\n"
+        "\n"
+        "With --keep, checkpoints after the one resumed, of a course given up, go too as the\n"
+        "run saves. It says so when it starts; where --resume names a file, it needs --overwrite\n"
+        "for that.\n"
         "\n"
         "Axes of --grid: data splits the batch, row and col each weight matrix in two ways, depth\n"
         "stores weights in parts and gathers them for use. Without --grid the ranks that divide\n"
@@ -129,26 +132,46 @@ static clv_status open_saving(training *t)
     return status == CLV_OK ? status : tool_fail(status, "--save: %s", clv_last_error());
 }
 
+/* Nothing that lies in the folder is lost unasked. A run that does not go on from there finds no
+ * checkpoint, damaged or not; one that goes back to a file finds none after it that --keep would
+ * remove. A folder goes on from its newest, and what lies after that one was given up before. */
+static clv_status check_others(const training *t, bool own, int count)
+{
+    if (count == 0 || t->args->overwrite) return CLV_OK;
+    if (!own)
+        return tool_fail(CLV_EARG,
+                         "--save: expected a folder without checkpoints, found %d, up to %s: "
+                         "--resume %s goes on from there, --overwrite lets them go",
+                         count, t->last, t->dir);
+    if (t->newer > 0 && strcmp(t->from, t->args->resume) == 0)
+        return tool_fail(CLV_EARG,
+                         "--resume: expected no checkpoints after %s that --keep would remove, "
+                         "found %d, up to %s: --overwrite lets them go, --save DIR leaves them",
+                         t->from, t->newer, t->last);
+    return CLV_OK;
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
 {
-    char *newest = NULL;
+    int64_t *steps = NULL;
+    int count;
+    char name[CLV_STEP_NAME];
     clv_status status = open_saving(t);
     if (status != CLV_OK || !t->dir) return status;
-    if (tool.rank == 0) status = lock_folder(t->dir, &t->lock);
-    status = clv_grid_agree(t->grid, status);
-    double ours[] = {t->args->overwrite || (t->home && same_folder(t->dir, t->home))};
-    if (status == CLV_OK) status = clv_grid_reduce(t->grid, CLV_MAX, 1, ours);
-    if (status != CLV_OK || ours[0] > 0) return status;
-    status = clv_checkpoint_resolve(t->grid, t->dir, &newest);
-    if (status != CLV_OK) return status == CLV_ENOTFOUND ? CLV_OK : status;
-    status =
-        tool_fail(CLV_EARG,
-                  "--save: expected a folder without checkpoints, found %s: --resume %s goes on "
-                  "from it, --overwrite starts anew",
-                  newest, t->dir);
-    free(newest);
+    TRY(clv_grid_agree(t->grid, tool.rank == 0 ? lock_folder(t->dir, &t->lock) : CLV_OK));
+    double own[] = {t->home && same_folder(t->dir, t->home)};
+    TRY(clv_grid_reduce(t->grid, CLV_MAX, 1, own));
+    TRY(clv_checkpoint_list(t->grid, t->dir, &steps, &count));
+    for (int i = 0; i < count && t->args->keep > 0; i++)
+        t->newer += steps[i] > t->record.position.step;
+    if (count > 0)
+        snprintf(t->last, sizeof t->last, "%s/%s", t->dir,
+                 clv_checkpoint_name(steps[count - 1], name));
+    TRY(check_others(t, own[0] > 0, count));
+done:
+    free(steps);
     return status;
 }
 
@@ -179,9 +202,10 @@ static clv_status settle_record(training *t, train_args *args)
     record *r = &args->record;
     clv_schedule *s = &r->schedule;
     if (args->resume && args->init)
-        return tool_fail(CLV_EARG, "--init: expected a new run, found --resume %s", args->resume);
+        return tool_misuse(
+            tool_fail(CLV_EARG, "--init: expected a new run, found --resume %s", args->resume));
     if (args->only && !args->init)
-        return tool_fail(CLV_EARG, "--only: expected --init PATH too, found none");
+        return tool_misuse(tool_fail(CLV_EARG, "--only: expected --init PATH too, found none"));
     if (args->resume) return resume_record(t, args);
     if (args->init) {
         clv_status status = record_init(args->init, args->options, r, &t->init);
@@ -240,6 +264,13 @@ static void announce_other_data(const training *t)
                 t->from, t->before, data_unit(&t->data), t->record.tokens);
 }
 
+static void announce_newer(const training *t)
+{
+    output_json("{s:s, s:i, s:s}", "event", "newer", "count", t->newer, "file", t->last);
+    output_text("--keep: checkpoints after step %" PRId64 " go as this run saves: %d, up to %s\n",
+                t->record.position.step, t->newer, t->last);
+}
+
 static void announce(const training *t)
 {
     char grid[256], parameters[32], tokens[32];
@@ -255,6 +286,7 @@ static void announce(const training *t)
     if (t->init)
         output_text("%d parameters of %s, the others from the seed\n", t->initialised, t->init);
     if (t->from) output_text("resumed %s at step %" PRId64 "\n", t->from, r->position.step);
+    if (t->newer > 0) announce_newer(t);
     if (t->before > 0 && t->before != r->tokens) announce_other_data(t);
     output_text("%s parameters (%s) on %s%s, %s %ss of a vocabulary of %" PRId64 ", %" PRId64
                 " sequences of %" PRId64 " a step\n",
@@ -373,7 +405,7 @@ int cmd_train(int argc, char **argv)
         opt_choice("optimizer", "KIND", &o->kind, "adamw", "adamw|sgd", "how parameters follow"),
         opt_real("lr", "X", &s->peak, "0.001", 0, 1e3, "largest learning rate"),
         opt_int("warmup", "N", &s->warmup, NULL, 0, 1e12,
-                "steps in which it rises from 0 (20, or a tenth of --steps if that is less)"),
+                "steps in which it rises from 0 (20, or a tenth of --steps if less)"),
         opt_real("final-lr", "X", &s->final, NULL, 0, 1e3, "at the last step (a tenth of --lr)"),
         opt_real("beta1", "X", &o->beta1, "0.9", 0, 1, "adamw's mean of gradients, in [0, 1)"),
         opt_real("beta2", "X", &o->beta2, "0.95", 0, 1,
@@ -388,7 +420,7 @@ int cmd_train(int argc, char **argv)
         opt_int("keep-every", "N", &args.keep_every, "0", 0, 1e12,
                 "checkpoints of its multiples stay too, whatever --keep says; 0: none"),
         opt_flag("save-background", &args.background, "go on while a checkpoint is written"),
-        opt_flag("overwrite", &args.overwrite, "start anew in a folder that has checkpoints"),
+        opt_flag("overwrite", &args.overwrite, "let checkpoints go that lie in the folder"),
         opt_int("log-every", "N", &args.log_every, "0", 0, 1e12, "steps a line; 0: 30 lines"),
         JSON_OPTION,
         {0},

@@ -4,7 +4,6 @@
  */
 #include "tool.h"
 
-#include <glob.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,89 +22,16 @@ static const manual about = {
         "With --json, a file is one line; \"damage\" lists name, elements, rows and bytes, each "
         "range\n"
         "from its first up to, not including, its end. Without \"damage\" in a line that is not\n"
-        "\"ok\", its structure is damaged, and \"error\" says where.\n"
+        "\"ok\", its structure is damaged or it cannot be opened, and \"error\" says which.\n"
         "\n" PATTERN_HELP,
     .examples = "  cleave verify run\n"
                 "  cleave verify run --only 'block.*,!*.bias'\n"
                 "  mpiexec.mpich -n 4 cleave verify run/step-00000200.h5 --json\n",
 };
 
-/* What rank 0 saw in the folder, for all: names one after the other, each with its 0. */
-typedef struct {
-    size_t bytes;
-    char *names;
-} name_list;
-
 typedef struct {
     const char *path, *only;
 } verify_args;
-
-static clv_status no_memory(void)
-{
-    return tool_fail(CLV_ENOMEM, "no memory for file names");
-}
-
-static clv_status append(name_list *list, const char *name)
-{
-    size_t length = strlen(name) + 1;
-    char *grown = realloc(list->names, list->bytes + length);
-    if (!grown) return no_memory();
-    memcpy(grown + list->bytes, name, length);
-    list->names = grown;
-    list->bytes += length;
-    return CLV_OK;
-}
-
-/* The checkpoints of a folder; none of what is no folder. What a pattern would take for a pattern
- * is escaped. Rank 0. */
-static clv_status list_folder(const char *folder, name_list *list)
-{
-    clv_status status = CLV_OK;
-    size_t used = 0;
-    glob_t found = {0};
-    char *pattern = malloc(2 * strlen(folder) + 32);
-    if (!pattern) return no_memory();
-    for (const char *c = folder; *c; c++) {
-        if (strchr("*?[\\", *c)) pattern[used++] = '\\';
-        pattern[used++] = *c;
-    }
-    strcpy(pattern + used, "/step-[0-9]*.h5");
-    if (glob(pattern, 0, NULL, &found) == GLOB_NOSPACE) TRY(no_memory());
-    for (size_t i = 0; i < found.gl_pathc; i++) TRY(append(list, found.gl_pathv[i]));
-done:
-    globfree(&found);
-    free(pattern);
-    return status;
-}
-
-/* Rank 0's list on all. Collective. */
-static clv_status share_names(clv_grid *grid, name_list *list)
-{
-    clv_status status;
-    TRY(clv_grid_broadcast(grid, 0, &list->bytes, sizeof list->bytes));
-    if (list->bytes == 0) return CLV_OK;
-    if (tool.rank != 0) list->names = malloc(list->bytes);
-    TRY(clv_grid_agree(grid, list->names ? CLV_OK : no_memory()));
-    TRY(clv_grid_broadcast(grid, 0, list->names, list->bytes));
-done:
-    return status;
-}
-
-/* The files that path means, the same list on every process. All of a folder's are listed without a
- * look into any: a damaged newest one must not hide the others. Collective. */
-static clv_status list_files(clv_grid *grid, const char *path, name_list *list)
-{
-    clv_status status;
-    char *file = NULL;
-    TRY(clv_grid_agree(grid, tool.rank == 0 ? list_folder(path, list) : CLV_OK));
-    TRY(share_names(grid, list));
-    if (list->bytes > 0) return CLV_OK;
-    TRY(clv_checkpoint_resolve(grid, path, &file)); /* a file, or the error says what is missing */
-    TRY(clv_grid_agree(grid, append(list, file)));
-done:
-    free(file);
-    return status;
-}
 
 /* One file's verdict as it comes to be. */
 typedef struct {
@@ -165,7 +91,10 @@ static void tell(const verdict *v, const char *file, const char *only, clv_statu
     }
     output_json("{s:s, s:b, s:o*, s:s}", "file", file, "ok", false, "damage", v->damage, "error",
                 clv_last_error());
-    output_text("%s: NOT as written\n", file);
+    if (status == CLV_ECORRUPT || status == CLV_EFORMAT)
+        output_text("%s: NOT as written\n", file);
+    else
+        output_text("NOT verified: %s\n", clv_last_error());
 }
 
 /* One file's verdict; none if --only means nothing in it. Collective. */
@@ -183,25 +112,45 @@ done:
     return status;
 }
 
-/* All files, the bad ones too; the error is the last bad one's. */
+typedef struct {
+    clv_status status; /* of the last bad file; CLV_OK: none is */
+    char failure[2048];
+} summary;
+
+/* Collective. */
+static void verify_next(clv_grid *grid, const char *file, const char *only, summary *all)
+{
+    clv_status status = verify_file(grid, file, only);
+    if (status == CLV_OK) return;
+    all->status = status;
+    snprintf(all->failure, sizeof all->failure, "%s", clv_last_error());
+}
+
+/* A file, or all of a folder, the bad ones too: they are listed without a look into any, since a
+ * damaged newest one must not hide the others. The error is the last bad one's. */
 static clv_status verify(void *untyped)
 {
     const verify_args *args = untyped;
-    clv_status status, verdict = CLV_OK;
+    clv_status status;
     clv_grid *grid = NULL;
-    name_list list = {0};
-    char failure[2048] = "";
+    summary all = {0};
+    int64_t *steps = NULL;
+    int count = 0;
+    char file[4096], name[CLV_STEP_NAME], *single = NULL;
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
-    TRY(list_files(grid, args->path, &list));
-    for (size_t at = 0; at < list.bytes; at += strlen(list.names + at) + 1) {
-        status = verify_file(grid, list.names + at, args->only);
-        if (status == CLV_OK) continue;
-        verdict = status;
-        snprintf(failure, sizeof failure, "%s", clv_last_error());
+    TRY(clv_checkpoint_list(grid, args->path, &steps, &count));
+    for (int i = 0; i < count; i++) {
+        snprintf(file, sizeof file, "%s/%s", args->path, clv_checkpoint_name(steps[i], name));
+        verify_next(grid, file, args->only, &all);
     }
-    status = verdict == CLV_OK ? CLV_OK : tool_fail(verdict, "%s", failure);
+    if (count == 0) { /* a file, or the error says what is missing */
+        TRY(clv_checkpoint_resolve(grid, args->path, &single));
+        verify_next(grid, single, args->only, &all);
+    }
+    status = all.status == CLV_OK ? CLV_OK : tool_fail(all.status, "%s", all.failure);
 done:
-    free(list.names);
+    free(single);
+    free(steps);
     clv_grid_destroy(&grid);
     return status;
 }
