@@ -28,6 +28,9 @@ odd=$(printf 'odd\377.h5')
 bad 2 '-o: --json: expected a name in UTF-8' 0 tokenize text -o "$odd" --json
 check "it was not written" [ ! -e "$odd" ]
 good "without --json" 0 tokenize text -o "$odd"
+bad 2 '--save: --json: expected a name in UTF-8' 2 train --data text --save "$odd" --json
+bad 2 'INPUT: --json: expected a name in UTF-8' 1 convert "$odd" -o x.h5 --json
+bad 2 'PATH: --json: expected a name in UTF-8' 1 verify "$odd" --json
 bad 2 '--load: --json: expected a name in UTF-8' 2 eval --load "$odd" --data text --json
 
 # ---- Tokenizers ----

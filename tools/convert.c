@@ -263,6 +263,8 @@ static clv_status convert(void *untyped)
     char *file = NULL;
     bool import;
     double started = tool_seconds();
+    TRY(output_check_name("INPUT", c.args->input));
+    TRY(output_check_name("-o", c.args->output));
     TRY(read_shard_size(untyped));
     allow_files();
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &c.grid));

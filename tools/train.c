@@ -223,6 +223,9 @@ static clv_status settle_record(training *t, train_args *args)
 static clv_status prepare(training *t, train_args *args)
 {
     clv_status status;
+    TRY(output_check_name("--save", args->save));
+    TRY(output_check_name("--resume", args->resume));
+    TRY(output_check_name("--init", args->init));
     TRY(tool_misuse(check_saving(args)));
     TRY(settle_record(t, args));
     record *r = &t->record;

@@ -137,6 +137,7 @@ static clv_status verify(void *untyped)
     int64_t *steps = NULL;
     int count = 0;
     char file[4096], name[CLV_STEP_NAME], *single = NULL;
+    TRY(output_check_name("PATH", args->path));
     TRY(clv_grid_create_text(MPI_COMM_WORLD, NULL, &grid));
     TRY(clv_checkpoint_list(grid, args->path, &steps, &count));
     for (int i = 0; i < count; i++) {
