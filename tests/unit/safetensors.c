@@ -382,7 +382,6 @@ static void opens_an_index(void)
 {
     begin();
     put_shards();
-    put_honest("model.safetensors", "{}", 0); /* the index goes before it */
     put_text(index_file,
              "\n{\"metadata\":{\"total_size\":16},\n" /* a text: not as strict as headers */
              "\"weight_map\":{\"c\":\"two\",\"a\":\"one\",\"b\":\"one\"}}\n");
@@ -396,6 +395,8 @@ static void opens_an_index(void)
     CHECK(memcmp(&c, bytes, 8) == 0);
     CHECK_STRING(clv_safetensors_at(s, clv_safetensors_find(s, "b")).name, "b");
     clv_safetensors_close(&s);
+    put_honest("model.safetensors", "{}", 0); /* nobody knows which of them is meant */
+    refused_at(folder, CLV_EFORMAT, "found both");
     end();
 }
 
