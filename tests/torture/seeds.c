@@ -49,14 +49,15 @@ static clv_status write_safetensors(const char *dir, const char *name, const cha
 
 static clv_status make_all(const char *dir)
 {
+    static const int counts[] = {0, 1, 2, 3, MOST};
     clv_status status;
     char path[512];
     snprintf(path, sizeof path, "%.400s/checkpoint", dir);
     mkdir(path, 0777);
     snprintf(path, sizeof path, "%.400s/safetensors", dir);
     mkdir(path, 0777);
-    for (int count = 0; count <= MOST; count += count < 3 ? 1 : MOST - 3)
-        CLVI_TRY(write_checkpoint(dir, count, count % 2 ? NULL : "{\"step\": 1}"));
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        CLVI_TRY(write_checkpoint(dir, counts[i], counts[i] % 2 ? NULL : "{\"step\": 1}"));
     CLVI_TRY(write_safetensors(dir, "none", "{}", 0));
     CLVI_TRY(write_safetensors(
         dir, "two",
