@@ -17,7 +17,7 @@ typedef struct {
     uint64_t least;
 } awaited;
 
-static bool reached(void *context)
+static bool reached(const void *context)
 {
     const awaited *a = context;
     return atomic_load_explicit(a->number, memory_order_acquire) >= a->least;
@@ -25,12 +25,7 @@ static bool reached(void *context)
 
 static clv_status await(const _Atomic uint64_t *number, uint64_t least)
 {
-    awaited a = {number, least};
-    for (int spins = clvi_wait_spins(); spins > 0; spins--) {
-        if (reached(&a)) return CLV_OK;
-        clvi_pause();
-    }
-    return clvi_wait_until(reached, &a);
+    return clvi_wait_until(reached, &(awaited){number, least});
 }
 
 static clvi_peer *peer_of(const clv_grid *grid, int rank)

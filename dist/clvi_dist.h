@@ -16,16 +16,16 @@
 clv_status clvi_wait_all(int count, MPI_Request requests[]);
 clv_status clvi_wait(MPI_Request *request);
 
-/* Polls a condition that another process brings about through shared memory. MPI is called on the
- * way while messages of this process are under way: who starts some and does not wait for them at
- * once says so by pending(+n), and pending(-n) when they are done. spins: how often to look before
- * calling this, without giving way to others. */
-clv_status clvi_wait_until(bool (*ready)(void *context), void *context);
-void clvi_wait_pending(int change);
-int clvi_wait_spins(void);
+/* Polls a condition that another process brings about through shared memory, and moves this
+ * process's messages meanwhile. */
+clv_status clvi_wait_until(bool (*ready)(const void *context), const void *context);
 
-/* Lets this process's messages go on, if there are any. Local, quick. */
-void clvi_wait_poke(void);
+/* Moves this process's messages, if any can be. Local, quick. */
+clv_status clvi_wait_poke(void);
+
+/* Between these two calls a process waits: one pair for each grid. Local. */
+clv_status clvi_wait_open(void);
+void clvi_wait_close(void);
 
 /* Whether ranks share cores, so that waiting sleeps before long. Local, for the process. */
 void clvi_wait_crowded(bool more_ranks_than_cores);

@@ -114,12 +114,16 @@ static clv_status open_grid(MPI_Comm comm, clv_grid **out)
 {
     clv_grid *grid = *out = calloc(1, sizeof *grid);
     if (!grid) return clvi_fail(CLV_ENOMEM, "a grid");
+    clv_status status;
     MPI_Request request;
+    grid->comm = MPI_COMM_NULL;
     MPI_Comm_rank(comm, &grid->rank);
     MPI_Comm_size(comm, &grid->size);
-    clv_status status = clvi_mpi(MPI_Comm_idup(comm, &grid->comm, &request), "MPI_Comm_idup");
-    if (status == CLV_OK) status = clvi_wait(&request);
-    if (status == CLV_OK) MPI_Comm_set_errhandler(grid->comm, MPI_ERRORS_RETURN);
+    CLVI_TRY(clvi_wait_open());
+    CLVI_TRY(clvi_mpi(MPI_Comm_idup(comm, &grid->comm, &request), "MPI_Comm_idup"));
+    CLVI_TRY(clvi_wait(&request));
+    MPI_Comm_set_errhandler(grid->comm, MPI_ERRORS_RETURN);
+done:
     return status;
 }
 
@@ -188,6 +192,7 @@ void clv_grid_destroy(clv_grid **grid)
     }
     clvi_node_destroy(&(*grid)->node);
     if ((*grid)->comm != MPI_COMM_NULL) MPI_Comm_free(&(*grid)->comm);
+    clvi_wait_close();
     free(*grid);
     *grid = NULL;
 }

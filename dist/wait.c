@@ -9,19 +9,21 @@
  * much more. Where every rank has a core it never sleeps: MPI moves long messages while it is
  * polled.
  *
- * Who waits for a neighbour's memory waits for no message, but messages of its own may be under way
- * that others cannot have before MPI is called. clvi_wait_pending counts them; while there are any,
- * every POLLS-th look at the memory calls MPI too.
+ * Who waits for a neighbour's memory waits for no message, but others may wait for one of its own
+ * that can go on only while it calls MPI: even after all of its requests are done, as the word that
+ * a message has arrived may have found the way full. So every wait calls MPI, whatever it waits
+ * for. The call tests a request that is never done: MPI_Test moves all messages that can be moved,
+ * where a probe need not look further than its communicator (MPICH's, of MPI_COMM_SELF, does not).
  */
 #include <clvi_dist.h>
 #include <sched.h>
 #include <time.h>
 
 enum {
-    SPINS = 64,          /* calls of MPI before the processor is offered to others  */
-    LOOKS = 2000,        /* looks at memory before that: some 20 microseconds       */
-    CROWDED_LOOKS = 100, /* where the other waits for this processor, more likely    */
-    POLLS = 16
+    SPINS = 64,          /* calls of MPI before the processor is offered to others    */
+    LOOKS = 2000,        /* looks at memory before that: some 20 microseconds         */
+    CROWDED_LOOKS = 100, /* where the other waits for this processor, more likely      */
+    POLLS = 16           /* looks for a call of MPI                                   */
 };
 static const double patience = 200e-6;    /* seconds of yielding before sleeping             */
 static const double longest_sleep = 1e-3; /* seconds                                        */
@@ -47,19 +49,6 @@ static bool crowded;
 void clvi_wait_crowded(bool more_ranks_than_cores)
 {
     crowded = more_ranks_than_cores;
-}
-
-static int pending;
-
-void clvi_wait_pending(int change)
-{
-    pending += change;
-}
-
-int clvi_wait_spins(void)
-{
-    if (pending > 0) return 0;
-    return crowded ? CROWDED_LOOKS : LOOKS;
 }
 
 /* Leaves the processor to others for a while. *since: when it was first left; 0 before. */
@@ -98,27 +87,64 @@ clv_status clvi_wait(MPI_Request *request)
     return clvi_wait_all(1, request);
 }
 
-/* Any call will do: MPI moves whatever can be moved. */
-static clv_status progress(void)
+/* ---- Moving messages ---- */
+
+static MPI_Request never = MPI_REQUEST_NULL;
+static int users;
+
+static int query(void *state, MPI_Status *result)
 {
-    int found = 0;
-    return clvi_mpi(
-        MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &found, MPI_STATUS_IGNORE),
-        "MPI_Iprobe");
+    (void)state;
+    MPI_Status_set_elements(result, MPI_BYTE, 0);
+    MPI_Status_set_cancelled(result, 0);
+    return MPI_SUCCESS;
 }
 
-clv_status clvi_wait_until(bool (*ready)(void *context), void *context)
+static int nothing_to_free(void *state)
+{
+    (void)state;
+    return MPI_SUCCESS;
+}
+
+static int nothing_to_cancel(void *state, int done)
+{
+    (void)state;
+    (void)done;
+    return MPI_SUCCESS;
+}
+
+clv_status clvi_wait_open(void)
+{
+    users++;
+    if (never != MPI_REQUEST_NULL) return CLV_OK;
+    int code = MPI_Grequest_start(query, nothing_to_free, nothing_to_cancel, NULL, &never);
+    return clvi_mpi(code, "MPI_Grequest_start");
+}
+
+void clvi_wait_close(void)
+{
+    if (--users > 0 || never == MPI_REQUEST_NULL) return;
+    MPI_Grequest_complete(never);
+    clvi_wait(&never);
+}
+
+clv_status clvi_wait_poke(void)
+{
+    int done = 0;
+    return clvi_mpi(MPI_Test(&never, &done, MPI_STATUS_IGNORE), "MPI_Test");
+}
+
+clv_status clvi_wait_until(bool (*ready)(const void *context), const void *context)
 {
     clv_status status = CLV_OK;
     double since = 0;
-    for (int looks = 0; status == CLV_OK && !ready(context); looks++) {
-        if (pending > 0 && looks % POLLS == POLLS - 1) status = progress();
-        if (pending == 0 || looks >= SPINS) give_way(&since);
+    for (int64_t looks = 1, most = crowded ? CROWDED_LOOKS : LOOKS; !ready(context); looks++) {
+        if (looks % POLLS == 0 || looks > most) status = clvi_wait_poke();
+        if (status != CLV_OK) break;
+        if (looks > most)
+            give_way(&since);
+        else
+            clvi_pause();
     }
     return status;
-}
-
-void clvi_wait_poke(void)
-{
-    if (pending > 0) progress();
 }

@@ -67,7 +67,8 @@ mpi_tests = \
 	tests/mpi/streamed \
 	tests/mpi/tokens \
 	tests/mpi/train \
-	tests/mpi/volumes
+	tests/mpi/volumes \
+	tests/mpi/wait
 
 include tests/torture/local.mk
 
