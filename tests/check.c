@@ -29,6 +29,11 @@ void check_enter(const char *case_name, int rank)
     current_rank = rank;
 }
 
+const char *check_entered(void)
+{
+    return current;
+}
+
 /* Counts a check; true if its failure should be printed. */
 static bool failed(bool ok)
 {

@@ -48,6 +48,7 @@ bool check_status(clv_status found, clv_status expected, const char *file, int l
 long long check_count(void);
 long long check_failures(void);
 void check_enter(const char *case_name, int rank);
+const char *check_entered(void);
 
 /* In MPI programs: the ranks of the world, and uniform integers that are the same on every rank. */
 int check_rank(void);

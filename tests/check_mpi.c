@@ -4,10 +4,13 @@
  */
 #include "check.h"
 
+#include <execinfo.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 static int rank, size;
 
@@ -31,12 +34,35 @@ static long long total(long long mine)
     return sum;
 }
 
+/* Where a process is when the launcher is about to end all of them. */
+static void tell_place(int number)
+{
+    void *frames[40];
+    char line[200];
+    (void)number;
+    int length = snprintf(line, sizeof line, "rank %d of %d is still in \"%s\", at\n", rank, size,
+                          check_entered());
+    if (write(STDERR_FILENO, line, (size_t)length) != length) return;
+    backtrace_symbols_fd(frames, backtrace(frames, 40), STDERR_FILENO);
+}
+
+static void tell_before_the_end(void)
+{
+    const char *limit = getenv("MPIEXEC_TIMEOUT");
+    void *frame;
+    unsigned seconds = limit ? (unsigned)atoi(limit) : 0;
+    backtrace(&frame, 1); /* loads what it needs */
+    signal(SIGALRM, tell_place);
+    if (seconds > 5) alarm(seconds - 5);
+}
+
 int main(int argc, char **argv)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* never outlive the launcher */
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
+    tell_before_the_end();
     long long failures = 0;
     for (const check_case *c = check_cases; c->name; c++) {
         long long before = check_failures();
