@@ -16,6 +16,6 @@ done
 export CLEAVE_NODE_SIZE=2
 RANKS="4" sh "$launch" "$abs_top_builddir/tests/mpi/plan_memory"
 export UCX_POSIX_FIFO_SIZE=2 UCX_SYSV_FIFO_SIZE=2 # of MPICH's transport in shared memory
-RANKS="6 6 6 6" sh "$launch" "$abs_top_builddir/tests/mpi/move"
+RANKS="6 6" sh "$launch" "$abs_top_builddir/tests/mpi/move"
 RANKS="4" sh "$launch" "$abs_top_builddir/tests/mpi/plan_memory"
 echo "DONE nodes"
