@@ -45,12 +45,14 @@ void clvi_h5_file_close(clvi_h5_open **open);
 
 /* ---- h5_memory.c ------------------------------------------------------------- */
 
-/* A file of which the first `room` bytes, zeros at first, are in memory. */
+/* A file of which the first `room` bytes, zeros at first, are in memory. HDF5's part first, as it
+ * asks. */
 typedef struct {
+    H5FD_t base;
     char *data;
     size_t room;
-    int64_t bytes; /* of the whole file, once it is closed     */
-    bool lost;     /* something was written behind the room    */
+    haddr_t end; /* of what HDF5 has allocated            */
+    bool lost;   /* something was written behind the room */
 } clvi_h5_image;
 
 /* Files opened with this access list are the image. The driver, to be unregistered when they are
