@@ -217,8 +217,8 @@ done:
 static clv_status remove_old_heads(const clv_safetensors_writer *w)
 {
     clv_status status = CLV_OK;
-    char *index = clvi_format("%s/" CLVI_ST_INDEX, w->folder);
-    char *single = clvi_format("%s/" CLVI_ST_SINGLE, w->folder);
+    char *index = clvi_format("%s/" CLV_ST_INDEX, w->folder);
+    char *single = clvi_format("%s/" CLV_ST_SINGLE, w->folder);
     CLVI_CHECK(index && single, CLV_ENOMEM, "%s: names of its files", w->folder);
     CLVI_TRY(clvi_file_remove(index));
     if (w->plan.indexed) CLVI_TRY(clvi_file_remove(single));
