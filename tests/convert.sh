@@ -224,6 +224,15 @@ for output in run alias ./run/; do
     done
 done
 check "a run stays a run" [ ! -e run/config.json ]
+ln -s gpt2 alias-hf
+for output in gpt2 alias-hf ./gpt2/; do
+    bad "-o: expected a folder without config.json for step-00000001.h5, found ${output%/}: " 2 convert llama \
+        -o "$output/step-00000001.h5" --overwrite
+done
+check "a model stays a model" [ ! -e gpt2/step-00000001.h5 ]
+good 2 convert gpt2 -o gpt2/other.h5 # no step's name
+good 2 convert gpt2 -o gpt2.h5 --overwrite
+rm gpt2/other.h5
 cp -r run both
 cp gpt2/config.json gpt2/model.safetensors both
 bad 'both: expected config.json or checkpoints, found both: .*(both/step-00000003.h5)' 2 convert both -o no.h5
