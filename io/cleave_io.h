@@ -184,8 +184,10 @@ CLV_API const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME]);
 /* ---- Safetensors ------------------------------------------------------------------------ */
 
 /* Files of Hugging Face's format: 8 bytes of header size (little-endian), a JSON header of names,
- * types, shapes and byte ranges, then the tensors, row-major, without holes. A model is one file,
- * or several with an index (model.safetensors.index.json). */
+ * types, shapes and byte ranges, then the tensors, row-major, without holes. A model is a folder
+ * with one file, or with several and an index. */
+#define CLV_ST_SINGLE "model.safetensors"
+#define CLV_ST_INDEX "model.safetensors.index.json"
 
 /* Types that Cleave computes with, and f16, which is converted, and others, which are only listed.
  */
@@ -208,7 +210,7 @@ typedef struct {
 
 typedef struct clv_safetensors clv_safetensors;
 
-/* Opens a file, or the folder of a model, with model.safetensors or the index of several, not both.
+/* Opens a file, or the folder of a model, with a single file or the index of several, not both.
  * Checks every rule of the format: header size at most 100 MB and within the file, JSON without
  * duplicate keys, ranges of shape x type, without holes or overlaps, up to the file's end; and that
  * index and files agree. CLV_ENOTFOUND, CLV_EFORMAT naming file, tensor, expected and found. Local.

@@ -30,30 +30,29 @@ hid_t clvi_h5_type(clv_dtype dtype);
 
 /* ---- h5_file.c --------------------------------------------------------------- */
 
-/* A file of ours as HDF5 sees it. HDF5's part first, as it asks. */
-typedef struct {
-    H5FD_t base;
-    const clvi_file *file; /* borrowed                           */
-    const char *checked;   /* its first bytes, borrowed; or NULL */
-    int64_t checked_bytes;
-    haddr_t end;       /* of what HDF5 knows to be in use    */
-    bool closed;       /* HDF5 is done with it               */
-    clv_status status; /* of the reads, and its message      */
-    char message[1024];
-} clvi_h5_open;
+typedef struct clvi_h5_open clvi_h5_open;
 
-/* What is opened for reading with this access list is that file. The driver, to be unregistered
- * when that is closed, not before; < 0: none. */
-hid_t clvi_h5_file(hid_t access, clvi_h5_open *open);
+/* HDF5 reads a file of ours, whose first bytes are `checked` where they were read before (NULL:
+ * they were not). *id is HDF5's, open's until that is closed, after a failure too. File and
+ * checked are borrowed until then. */
+clv_status clvi_h5_file_open(const clvi_file *file, const char *checked, int64_t bytes,
+                             clvi_h5_open **open, hid_t *id);
+/* The status of what HDF5 was asked for: of a read of the file that failed since the last time, if
+ * there is one, whatever HDF5 makes of it. */
+clv_status clvi_h5_file_status(clvi_h5_open *open, clv_status status);
+/* After everything else in the file was dropped. */
+void clvi_h5_file_close(clvi_h5_open **open);
 
 /* ---- h5_memory.c ------------------------------------------------------------- */
 
-/* A file of which the first `room` bytes, zeros at first, are in memory. */
+/* A file of which the first `room` bytes, zeros at first, are in memory. HDF5's part first, as it
+ * asks. */
 typedef struct {
+    H5FD_t base;
     char *data;
     size_t room;
-    int64_t bytes; /* of the whole file, once it is closed     */
-    bool lost;     /* something was written behind the room    */
+    haddr_t end; /* of what HDF5 has allocated            */
+    bool lost;   /* something was written behind the room */
 } clvi_h5_image;
 
 /* Files opened with this access list are the image. The driver, to be unregistered when they are

@@ -31,7 +31,8 @@ typedef struct {
 /* Opens a regular file; CLV_ENOTFOUND or CLV_EIO says why not. All in this section are Local. */
 clv_status clvi_file_open(const char *path, bool writable, clvi_file *file);
 /* Before a new file is made that is to become path: CLV_EIO unless a regular file or nothing is
- * there, for renaming replaces anything. Removes what dead writers left of it. */
+ * there, for renaming replaces anything. Removes what dead writers left of it; of the run or the
+ * model that a file of this name is part of, what they left of any of its files. */
 clv_status clvi_file_prepare(const char *path);
 /* A new, empty file under a temporary name, locked until it is closed or its process dies. It takes
  * the place of a dead writer's file, never of a living one's (CLV_EIO). */
@@ -59,12 +60,10 @@ clv_status clvi_file_remove(const char *path);
 clv_status clvi_file_sync_folder(const char *path);
 /* Makes a folder whose name outlives a power cut; whatever is there already is fine. */
 clv_status clvi_folder_make(const char *path);
-/* Calls action for the path of every file in dir whose name fits a pattern of the shell's, until
- * one fails. */
+/* Calls action for the path of every file in dir whose name fits a pattern of the shell's (of
+ * bash's extglob), until one fails. */
 clv_status clvi_each_file(const char *dir, const char *pattern,
                           clv_status (*action)(void *context, const char *path), void *context);
-/* Removes the files that fit and that no process writes: what crashes left. */
-clv_status clvi_remove_leftovers(const char *dir, const char *pattern);
 
 /* printf into new memory (clvi_free); NULL if there is none. */
 char *clvi_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -360,7 +359,7 @@ void clvi_writer_end(clv_checkpoint_writer **writer, clv_status status);
 /* All in this section are Local, and the caller sees to it that one process alone calls them. */
 /* "DIR/step-NNNNNNNN.h5" in new memory; NULL if there is none. */
 char *clvi_step_path(const char *dir, int64_t step);
-/* Makes the folder where missing; what crashes left goes, its room may be needed. */
+/* mkdir -p. */
 clv_status clvi_folder_prepare(const char *dir);
 /* "latest" names a step. */
 clv_status clvi_folder_point(const char *dir, int64_t step);

@@ -32,9 +32,6 @@ const char *clvi_st_name(clv_dtype dtype);
 
 /* ---- safetensors_plan.c: the files of a model to write -------------------------- */
 
-#define CLVI_ST_SINGLE "model.safetensors"
-#define CLVI_ST_INDEX "model.safetensors.index.json"
-
 /* A shard, or the index, whose text is all of it. */
 typedef struct {
     char name[64];

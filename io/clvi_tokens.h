@@ -10,12 +10,12 @@
 /* Elements of a file that are token ids: unsigned integers of 1, 2, 4 or 8 bytes. A text is such a
  * set too, of one byte each from the file's begin. */
 typedef struct {
-    int64_t size;       /* elements                                                  */
-    int64_t vocabulary; /* ids are below it; 0: the file does not say                */
-    int64_t offset;     /* in the file, where they lie in one piece; else -1         */
-    int64_t h5_set;     /* HDF5's data set, which reads them otherwise; else -1      */
-    void *h5;           /* how HDF5 reads them; NULL: it does not                    */
-    int element;        /* bytes of each                                             */
+    int64_t size;            /* elements                                                  */
+    int64_t vocabulary;      /* ids are below it; 0: the file does not say                */
+    int64_t offset;          /* in the file, where they lie in one piece; else -1         */
+    int64_t h5_set;          /* HDF5's data set, which reads them otherwise; else -1      */
+    struct clvi_h5_open *h5; /* how HDF5 reads them then; else NULL                       */
+    int element;             /* bytes of each                                             */
     bool big_endian;
 } clvi_token_set;
 

@@ -195,11 +195,18 @@ static int folder_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
+/* The folder of path in new memory; NULL if there is none. */
+static char *folder_of(const char *path)
+{
+    int length = folder_length(path);
+    return clvi_format("%.*s", length ? length : 1, length ? path : ".");
+}
+
 clv_status clvi_file_sync_folder(const char *path)
 {
     clv_status status = CLV_OK;
-    int length = folder_length(path), fd = -1;
-    char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
+    int fd = -1;
+    char *folder = folder_of(path);
     CLVI_CHECK(folder, CLV_ENOMEM, "%s: name of its folder", path);
     fd = opened(folder, O_RDONLY | O_DIRECTORY);
     if (fd < 0 || !synced(fd)) status = failed(folder, "sync");
@@ -268,7 +275,7 @@ clv_status clvi_each_file(const char *dir, const char *pattern,
     DIR *list = listed(dir);
     CLVI_CHECK(list, CLV_EIO, "%s: cannot list: %s", dir, strerror(errno));
     for (struct dirent *entry; errno = 0, status == CLV_OK && (entry = readdir(list));) {
-        if (fnmatch(pattern, entry->d_name, FNM_PERIOD) != 0) continue;
+        if (fnmatch(pattern, entry->d_name, FNM_PERIOD | FNM_EXTMATCH) != 0) continue;
         char *path = clvi_format("%s/%s", dir, entry->d_name);
         status = path ? action(context, path) : clvi_fail(CLV_ENOMEM, "%s: name of a file", dir);
         clvi_free(path);
@@ -287,26 +294,27 @@ static clv_status remove_leftover(void *context, const char *path)
     return CLV_OK;
 }
 
-clv_status clvi_remove_leftovers(const char *dir, const char *pattern)
+/* A pattern of the names that a folder has together: those of a run, those of a model; any other is
+ * alone. In new memory; NULL if there is none. */
+static char *kin_of(const char *name)
 {
-    return clvi_each_file(dir, pattern, remove_leftover, NULL);
+    static const char *const kinds[] = {"@(step-*.h5|latest)", "model*.safetensors*"};
+    for (int i = 0; i < 2; i++)
+        if (fnmatch(kinds[i], name, FNM_EXTMATCH) == 0) return clvi_format("%s", kinds[i]);
+    char *pattern = clvi_alloc(2 * strlen(name) + 1), *end = pattern;
+    for (; pattern && *name; *end++ = *name++)
+        if (strchr("\\*?[(", *name)) *end++ = '\\';
+    return pattern;
 }
 
-static clv_status remove_if_begins(void *begin, const char *path)
+/* Of path and its kin. Where the folder cannot be listed, they stay. */
+static void remove_leftovers(const char *path)
 {
-    if (strncmp(path, begin, strlen(begin)) == 0) clvi_file_remove_abandoned(path);
-    return CLV_OK;
-}
-
-/* By their beginning: path may have characters that mean something in a pattern. Where the folder
- * cannot be listed, they stay. */
-static void remove_leftovers_of(const char *path)
-{
-    int length = folder_length(path);
-    char *folder = clvi_format("%.*s", length ? length : 1, length ? path : ".");
-    char *begin = folder ? clvi_format("%s/.%s.tmp-", folder, path + length) : NULL;
-    if (begin) clvi_each_file(folder, ".*.tmp-*-*", remove_if_begins, begin);
-    clvi_free(begin);
+    char *folder = folder_of(path), *kin = kin_of(path + folder_length(path));
+    char *pattern = kin ? clvi_format(".%s.tmp-*-*", kin) : NULL;
+    if (folder && pattern) clvi_each_file(folder, pattern, remove_leftover, NULL);
+    clvi_free(pattern);
+    clvi_free(kin);
     clvi_free(folder);
 }
 
@@ -316,7 +324,7 @@ clv_status clvi_file_prepare(const char *path)
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return clvi_fail(CLV_EIO, "%s: expected a file or nothing there, found something else",
                          path);
-    remove_leftovers_of(path); /* their room may be needed */
+    remove_leftovers(path); /* their room may be needed */
     return CLV_OK;
 }
 

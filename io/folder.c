@@ -5,7 +5,6 @@
  */
 #include <clvi_io.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,8 +130,7 @@ done:
 
 /* ---- Saving ------------------------------------------------------------------------ */
 
-/* mkdir -p. */
-static clv_status make_folder(const char *dir)
+clv_status clvi_folder_prepare(const char *dir)
 {
     clv_status status = CLV_OK;
     struct stat info;
@@ -150,22 +148,6 @@ static clv_status make_folder(const char *dir)
 done:
     clvi_free(part);
     return status;
-}
-
-static clv_status remove_own_leftover(void *context, const char *path)
-{
-    (void)context;
-    const char *name = strrchr(path, '/') + 1;
-    if (fnmatch(".step-*.h5.tmp-*-*", name, FNM_PERIOD) == 0 ||
-        fnmatch(".latest.tmp-*-*", name, FNM_PERIOD) == 0)
-        clvi_file_remove_abandoned(path);
-    return CLV_OK;
-}
-
-clv_status clvi_folder_prepare(const char *dir)
-{
-    clv_status status = make_folder(dir);
-    return status == CLV_OK ? clvi_each_file(dir, ".*.tmp-*-*", remove_own_leftover, NULL) : status;
 }
 
 clv_status clvi_folder_point(const char *dir, int64_t step)

@@ -295,21 +295,16 @@ done:
 clv_status clvi_h5_read(const clvi_file *file, const char *checked, int64_t bytes,
                         clvi_table **table)
 {
-    clv_status status;
-    clvi_h5_enter();
     reader r = {.file = file};
-    clvi_h5_open open = {.file = file, .checked = checked, .checked_bytes = bytes};
-    hid_t access = clvi_h5_access(), driver = clvi_h5_file(access, &open);
+    clvi_h5_open *open;
+    clvi_h5_enter();
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++)
         r.types[dtype] = clvi_h5_type((clv_dtype)dtype);
-    r.id = driver < 0 ? -1 : H5Fopen(file->path, H5F_ACC_RDONLY, access);
-    status = r.id < 0 ? clvi_h5_failed(CLV_ECORRUPT, file->path, "open the file") : read_all(&r);
-    clvi_h5_drop(r.id);
+    clv_status status = clvi_h5_file_open(file, checked, bytes, &open, &r.id);
+    if (status == CLV_OK) status = clvi_h5_file_status(open, read_all(&r));
+    clvi_h5_file_close(&open);
     for (int dtype = 0; dtype < CLV_DTYPE_COUNT; dtype++) clvi_h5_drop(r.types[dtype]);
-    clvi_h5_drop(access);
-    if (driver >= 0) H5FDunregister(driver);
     clvi_h5_leave();
-    if (open.status != CLV_OK) status = clvi_fail(open.status, "%s", open.message);
     if (status != CLV_OK) {
         clvi_free(r.table);
         r.table = NULL;

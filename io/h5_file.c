@@ -7,6 +7,19 @@
 #include <clvi_h5.h>
 #include <string.h>
 
+/* HDF5's part first, as it asks. */
+struct clvi_h5_open {
+    H5FD_t base;
+    hid_t driver, id;
+    clvi_file file;
+    const char *checked;
+    int64_t checked_bytes;
+    haddr_t end;       /* of what HDF5 knows to be in use */
+    bool closed;       /* HDF5 is done with it            */
+    clv_status status; /* of the reads, and its message   */
+    char message[1024];
+};
+
 /* What the access list leads to is the open file itself: nothing is allocated, so that nothing but
  * reading can fail. */
 static H5FD_t *open_ours(const char *name, unsigned flags, hid_t access, haddr_t most)
@@ -40,7 +53,7 @@ static herr_t set_end(H5FD_t *base, H5FD_mem_t type, haddr_t end)
 static haddr_t get_size(const H5FD_t *base, H5FD_mem_t type)
 {
     (void)type;
-    return (haddr_t)((const clvi_h5_open *)base)->file->bytes;
+    return (haddr_t)((const clvi_h5_open *)base)->file.bytes;
 }
 
 /* HDF5 knows only that a read failed; why stays with the open file. */
@@ -54,7 +67,7 @@ static herr_t read_ours(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t a
         memcpy(to, open->checked + at, bytes);
         return 0;
     }
-    clv_status status = clvi_file_read(open->file, to, bytes, (int64_t)at);
+    clv_status status = clvi_file_read(&open->file, to, bytes, (int64_t)at);
     if (status == CLV_OK) return 0;
     if (open->status == CLV_OK)
         snprintf(open->message, sizeof open->message, "%s", clv_last_error());
@@ -88,9 +101,37 @@ static const H5FD_class_t driver = {
     .fl_map = H5FD_FLMAP_SINGLE,
 };
 
-hid_t clvi_h5_file(hid_t access, clvi_h5_open *open)
+clv_status clvi_h5_file_open(const clvi_file *file, const char *checked, int64_t bytes,
+                             clvi_h5_open **open, hid_t *id)
 {
-    hid_t id = H5FDregister(&driver);
-    if (id >= 0) H5Pset_driver(access, id, &open);
-    return id;
+    clvi_h5_open *o = *open = clvi_alloc(sizeof *o);
+    if (!o) return clvi_fail(CLV_ENOMEM, "%s: no memory to open it", file->path);
+    *o = (clvi_h5_open){.file = *file, .checked = checked, .checked_bytes = bytes, .closed = true};
+    hid_t access = clvi_h5_access();
+    o->driver = H5FDregister(&driver);
+    bool ready = o->driver >= 0 && H5Pset_driver(access, o->driver, &o) >= 0;
+    *id = o->id = ready ? H5Fopen(file->path, H5F_ACC_RDONLY, access) : -1;
+    clv_status status =
+        *id < 0 ? clvi_h5_failed(CLV_ECORRUPT, file->path, "open the file") : CLV_OK;
+    clvi_h5_drop(access);
+    return clvi_h5_file_status(o, status);
+}
+
+clv_status clvi_h5_file_status(clvi_h5_open *open, clv_status status)
+{
+    if (open->status != CLV_OK) status = clvi_fail(open->status, "%s", open->message);
+    open->status = CLV_OK;
+    return status;
+}
+
+/* What HDF5 fails to close, of a damaged file, it goes back to at the program's end. */
+void clvi_h5_file_close(clvi_h5_open **open)
+{
+    clvi_h5_open *o = *open;
+    *open = NULL;
+    if (!o) return;
+    clvi_h5_drop(o->id);
+    if (!o->closed) return;
+    if (o->driver >= 0) H5FDunregister(o->driver);
+    clvi_free(o);
 }

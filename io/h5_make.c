@@ -180,8 +180,8 @@ clv_status clvi_h5_create(const clvi_file *file, int count, const clv_checkpoint
     image.data = clvi_alloc(image.room);
     CLVI_CHECK(image.data, CLV_ENOMEM, "%s: %zu bytes of structure", file->path, image.room);
     CLVI_TRY(make_structure(&make, count, entries, json_bytes, &image));
-    if ((int64_t)image.room > image.bytes) image.room = (size_t)image.bytes;
-    CLVI_TRY(clvi_file_reserve(file, image.bytes));
+    if (image.room > image.end) image.room = image.end;
+    CLVI_TRY(clvi_file_reserve(file, (int64_t)image.end));
     CLVI_TRY(clvi_file_write(file, image.data, image.room, 0));
 done:
     clvi_free(image.data);

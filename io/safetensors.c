@@ -193,12 +193,12 @@ done:
 static clv_status open_folder(clv_safetensors *s)
 {
     clv_status status = CLV_OK;
-    char *single = NULL, *index = clvi_format("%s/" CLVI_ST_INDEX, s->path);
-    CLVI_CHECK(index && (single = clvi_format("%s/" CLVI_ST_SINGLE, s->path)), CLV_ENOMEM,
+    char *single = NULL, *index = clvi_format("%s/" CLV_ST_INDEX, s->path);
+    CLVI_CHECK(index && (single = clvi_format("%s/" CLV_ST_SINGLE, s->path)), CLV_ENOMEM,
                "%s: names of its files", s->path);
     bool indexed = access(index, F_OK) == 0, alone = access(single, F_OK) == 0;
     CLVI_CHECK(indexed != alone, indexed ? CLV_EFORMAT : CLV_ENOTFOUND,
-               "%s: expected " CLVI_ST_SINGLE " or " CLVI_ST_INDEX ", found %s", s->path,
+               "%s: expected " CLV_ST_SINGLE " or " CLV_ST_INDEX ", found %s", s->path,
                indexed ? "both: take away the one that is not meant" : "neither");
     if (indexed) {
         CLVI_TRY(read_index(s, index));

@@ -135,9 +135,9 @@ static clv_status make_files(clvi_st_plan *p, int count)
     for (int f = 0; f < p->files; f++) {
         clvi_st_file *o = &p->file[f];
         if (f == count)
-            strcpy(o->name, CLVI_ST_INDEX);
+            strcpy(o->name, CLV_ST_INDEX);
         else if (!p->indexed)
-            strcpy(o->name, CLVI_ST_SINGLE);
+            strcpy(o->name, CLV_ST_SINGLE);
         else
             snprintf(o->name, sizeof o->name, "model-%05d-of-%05d.safetensors", f + 1, count);
         if (f < count) o->json = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");

@@ -17,8 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char leftovers[] = ".model*.safetensors*.tmp-*-*",
-                  shards[] = "model-[0-9]*-of-[0-9]*.safetensors";
+static const char shards[] = "model-[0-9]*-of-[0-9]*.safetensors";
 
 /* A file of the plan, being made. */
 typedef struct {
@@ -52,7 +51,7 @@ static clv_status make_files(clv_safetensors_writer *w)
 {
     clv_status status;
     CLVI_TRY(clvi_folder_make(w->folder));
-    CLVI_TRY(clvi_remove_leftovers(w->folder, leftovers));
+    CLVI_TRY(clvi_file_prepare(w->output[w->plan.files - 1].path));
     for (int f = 0; f < w->plan.files; f++) CLVI_TRY(make_output(&w->output[f], &w->plan.file[f]));
 done:
     return status;
@@ -218,8 +217,8 @@ done:
 static clv_status remove_old_heads(const clv_safetensors_writer *w)
 {
     clv_status status = CLV_OK;
-    char *index = clvi_format("%s/" CLVI_ST_INDEX, w->folder);
-    char *single = clvi_format("%s/" CLVI_ST_SINGLE, w->folder);
+    char *index = clvi_format("%s/" CLV_ST_INDEX, w->folder);
+    char *single = clvi_format("%s/" CLV_ST_SINGLE, w->folder);
     CLVI_CHECK(index && single, CLV_ENOMEM, "%s: names of its files", w->folder);
     CLVI_TRY(clvi_file_remove(index));
     if (w->plan.indexed) CLVI_TRY(clvi_file_remove(single));

@@ -273,7 +273,7 @@ static clv_status save_now(clv_saver *s, const clv_named matrices[])
     return status;
 }
 
-/* Rank 0 cleans the folder; all begin the file. Collective. */
+/* Rank 0 makes the folder; all begin the file. Collective. */
 static clv_status begin(clv_saver *s, int64_t step, int count, const clv_named matrices[],
                         const char *json)
 {

@@ -224,6 +224,15 @@ for output in run alias ./run/; do
     done
 done
 check "a run stays a run" [ ! -e run/config.json ]
+ln -s gpt2 alias-hf
+for output in gpt2 alias-hf ./gpt2/; do
+    bad "-o: expected a folder without config.json for step-00000001.h5, found ${output%/}: " 2 convert llama \
+        -o "$output/step-00000001.h5" --overwrite
+done
+check "a model stays a model" [ ! -e gpt2/step-00000001.h5 ]
+good 2 convert gpt2 -o gpt2/other.h5 # no step's name
+good 2 convert gpt2 -o gpt2.h5 --overwrite
+rm gpt2/other.h5
 cp -r run both
 cp gpt2/config.json gpt2/model.safetensors both
 bad 'both: expected config.json or checkpoints, found both: .*(both/step-00000003.h5)' 2 convert both -o no.h5
@@ -260,6 +269,8 @@ refused 'n_ctx: expected what n_positions says, found 12' gpt2 n_ctx=12
 refused 'hidden_act: expected "silu".*, found "gelu"' llama hidden_act='"gelu"'
 refused 'rope_scaling: expected null .*, found {"type":"linear","factor":2.0}' llama \
     rope_scaling='{"type": "linear", "factor": 2.0}'
+refused 'rope_scaling: expected null .*, found {"rope_type":"default","factor":2.0}' llama \
+    rope_scaling='{"rope_type": "default", "factor": 2.0}'
 refused 'rope_parameters.rope_type: expected .*"default".*, found "yarn"' llama \
     rope_parameters='{"rope_type": "yarn"}'
 refused 'rope_parameters.type: expected .*"default".*, found "linear"' llama \
@@ -300,6 +311,12 @@ hf config newer rope_parameters='{"type": "default", "rope_theta": 500, "factor"
 good 0 convert newer -o newer.h5 --overwrite
 hf config newer rope_parameters=null
 good 0 convert newer -o newer.h5 --overwrite
+for scaling in '{"rope_type": "default"}' '{"type": "default"}' '{"type": "default", "rope_type": "default"}'; do
+    hf config newer rope_scaling="$scaling"
+    good 0 convert newer -o newer.h5 --overwrite
+    good 0 convert newer.h5 -o newer.back --overwrite
+    check "rope_scaling $scaling" hf same newer newer.back
+done
 
 # ---- What does not fit ----
 

@@ -25,7 +25,7 @@ static const manual about = {
         "and OUTPUT becomes a checkpoint; or INPUT is a checkpoint or a folder of them (its\n"
         "newest), and OUTPUT becomes such a folder. There and back, every tensor has the same\n"
         "bits. A folder is one of the two: an INPUT that is both is refused, and so is an OUTPUT\n"
-        "that has checkpoints.\n"
+        "that would make it both.\n"
         "\n"
         "Types stay as they are, but f16 becomes f32, exactly: Cleave has no f16. A model of bf16\n"
         "takes no more room than before; training and evaluation compute in f32 (f64 where a "
@@ -195,6 +195,36 @@ done:
     return status;
 }
 
+/* Whether a folder with a file of this name is one of checkpoints. */
+static bool is_step(const char *name)
+{
+    char again[CLV_STEP_NAME];
+    long long step;
+    return sscanf(name, "step-%lld", &step) == 1 &&
+           strcmp(clv_checkpoint_name(step, again), name) == 0;
+}
+
+/* The folder that a checkpoint is to lie in. Collective. */
+static clv_status check_parent(const conversion *c)
+{
+    clv_status status;
+    bool folder, hf;
+    const char *output = c->args->output, *slash = strrchr(output, '/');
+    const char *name = slash ? slash + 1 : output;
+    char *copy = strdup(output), *parent = dirname(copy);
+    TRY(clv_grid_agree(c->grid, copy ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name")));
+    TRY(look(c->grid, parent, &folder, &hf));
+    if (hf && is_step(name))
+        status =
+            tool_fail(CLV_EARG,
+                      "-o: expected a folder without config.json for %s, found %s: a folder is "
+                      "a model of Hugging Face's or a run, not both; name a file elsewhere",
+                      name, parent);
+done:
+    free(copy);
+    return status;
+}
+
 /* A folder is a model of Hugging Face's or one of checkpoints, not both. Collective. */
 static clv_status check_output(const conversion *c, bool import)
 {
@@ -203,6 +233,7 @@ static clv_status check_output(const conversion *c, bool import)
     char *file = NULL;
     const char *output = c->args->output;
     TRY(look(c->grid, output, &folder, &hf));
+    if (import) TRY(check_parent(c));
     if (folder && !import) TRY(find_checkpoints(c->grid, output, &found, &file));
     if (folder && import)
         status =

@@ -152,8 +152,7 @@ done:
 /* No file that makes a folder a model is there. Collective. */
 static clv_status check_free(const conversion *c)
 {
-    static const char *const heads[] = {"model.safetensors.index.json", "model.safetensors",
-                                        "config.json"};
+    static const char *const heads[] = {CLV_ST_INDEX, CLV_ST_SINGLE, "config.json"};
     clv_status status = CLV_OK;
     for (int i = 0; i < 3 && status == CLV_OK; i++) {
         char *path = hf_path(c->args->output, heads[i]);

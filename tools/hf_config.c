@@ -64,7 +64,9 @@ static const field llama[] = {
     {"hidden_act", FIXED, 0, "\"silu\"", "\"silu\" \"swish\""},
     {"attention_bias", FIXED, 0, "false", "false"},
     {"mlp_bias", FIXED, 0, "false", "false"},
-    {"rope_scaling", FIXED, 0, "null", "null"},
+    {"rope_scaling", FIXED, 0, "null",
+     "null {\"rope_type\":\"default\"} {\"type\":\"default\"} "
+     "{\"rope_type\":\"default\",\"type\":\"default\"}"},
     {"rope_parameters.rope_type|rope_parameters.type", FIXED, 0, "null", "null \"default\""},
     {"rope_parameters.factor", FIXED, 0, "null", "null"},
     {"partial_rotary_factor|rope_parameters.partial_rotary_factor", FIXED, 0, "null", "null 1 1.0"},
@@ -164,7 +166,7 @@ static clv_status refuse_value(const char *file, const field *f, const char *key
                                            [REAL] = "a number above 0",
                                            [TRUTH] = "true or false",
                                            [OBJECT] = "an object or null"};
-    char fixed[120];
+    char fixed[160];
     if (f->sort != FIXED) return refuse(CLV_EFORMAT, file, key, length, expected[f->sort], value);
     snprintf(fixed, sizeof fixed, "%s (all that Cleave computes)", f->allowed);
     return refuse(CLV_EUNSUPPORTED, file, key, length, fixed, value);

@@ -438,6 +438,19 @@ static void refuses_hdf5(void)
     scratch_end();
 }
 
+/* Every number of 8 bytes that is `from` becomes `to`: the extents of a data set. */
+static void replace(const char *path, int64_t from, int64_t to)
+{
+    static char bytes[1 << 16];
+    FILE *file = fopen(path, "r+");
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    for (size_t at = 0; at + sizeof from <= size; at++)
+        if (memcmp(bytes + at, &from, sizeof from) == 0) memcpy(bytes + at, &to, sizeof to);
+    rewind(file);
+    fwrite(bytes, 1, size, file);
+    fclose(file);
+}
+
 static void never_written(void)
 {
     scratch_begin();
@@ -451,6 +464,12 @@ static void never_written(void)
         if (check_rank() == 0) put_variant(path, &lacking[i]);
         check_refused(path, CLV_ESHAPE, "that were written");
     }
+    if (check_rank() == 0) {
+        put_variant(path, &(variant){COMPACT, 2, false, 5000, 0, 0});
+        replace(path, 5000, 5000000);
+    }
+    check_refused(path, CLV_ESHAPE,
+                  "expected 10000000 bytes of tokens, found 10000 that were written");
     scratch_end();
 }
 
