@@ -268,6 +268,7 @@ static clv_status add_unmade(const reader *r)
         CLVI_CHECK(looks_special(w), CLV_EFORMAT,
                    "%s: expected a merge that makes \"%.*s\", found none", r->path, (int)w.bytes,
                    w.text);
+        CLVI_TRY(named(r, clvi_bpe_add(r->tokenizer->bpe, id, w.text, w.bytes, true)));
         words[count++] = w;
     }
     status = add_words(r, words, count);
