@@ -79,16 +79,20 @@ done:
     return status;
 }
 
-/* Of a data set that was made and not written, or in part, HDF5 reads zeros. */
+/* Of a data set that was made and not written, or in part, HDF5 reads zeros; of one that is compact
+ * and too short, what lies behind it in memory. */
 static clv_status check_written(const clvi_file *file, hid_t h5_set, hid_t properties,
                                 const clvi_token_set *set)
 {
     clv_status status = CLV_OK;
+    hsize_t stored;
     if (H5Pget_layout(properties) == H5D_CHUNKED)
         return check_chunks(file, h5_set, properties, set);
-    CLVI_CHECK(set->size == 0 || H5Dget_storage_size(h5_set) > 0, CLV_ESHAPE,
-               "%s: data set %s: expected %lld tokens, found none that were written", file->path,
-               name, (long long)set->size);
+    stored = H5Dget_storage_size(h5_set);
+    CLVI_CHECK(stored >= (hsize_t)set->size * (hsize_t)set->element, CLV_ESHAPE,
+               "%s: data set %s: expected %lld tokens of %d bytes, found %llu bytes that were "
+               "written",
+               file->path, name, (long long)set->size, set->element, (unsigned long long)stored);
 done:
     return status;
 }
