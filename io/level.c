@@ -65,26 +65,49 @@ bool clvi_is_utf8(const char *text)
 
 /* ---- Expressions ------------------------------------------------------------------------- */
 
-/* With \s as Unicode's White_Space, which is what other engines take it for; PCRE2's own has
- * U+180E too. In new memory; NULL if there is none. */
-static char *with_white_space(const char *pattern, size_t bytes, size_t *length)
+/* What PCRE2 is given for an escape (or one character) of an expression, to mean what other engines
+ * take it for; NULL: the same. Its own \s has U+180E too; ^ and $ are the ends of any line. */
+static const char *translate(const char *at, bool escape, bool in_class)
 {
-    static const char lower[] = "\\p{White_Space}", upper[] = "\\P{White_Space}";
-    char *text = clvi_alloc(bytes * sizeof lower + 1);
+    if (escape) return at[1] == 's' ? "\\p{White_Space}" : at[1] == 'S' ? "\\P{White_Space}" : NULL;
+    if (in_class) return NULL;
+    return *at == '^' ? "(?<![^\\n])" : *at == '$' ? "(?![^\\n])" : NULL;
+}
+
+/* Whether what follows is in a class, [...]; a ] that comes first, or ends a [:name:], is of it. */
+typedef struct {
+    bool inside, named;
+    size_t first;
+} class_state;
+
+static void pass(class_state *class, const char *pattern, size_t bytes, size_t i)
+{
+    char c = pattern[i], next = i + 1 < bytes ? pattern[i + 1] : '\0';
+    if (!class->inside && c == '[')
+        *class = (class_state){.inside = true, .first = i + 1 + (next == '^')};
+    else if (class->inside && c == '[' && next == ':')
+        class->named = true;
+    else if (class->named)
+        class->named = c != ']' || pattern[i - 1] != ':';
+    else if (class->inside && c == ']' && i > class->first)
+        class->inside = false;
+}
+
+/* In new memory; NULL if there is none. */
+static char *translated(const char *pattern, size_t bytes, size_t *length)
+{
+    enum { LONGEST = 16 };
+    char *text = clvi_alloc(bytes * LONGEST + 1);
+    class_state class = {0};
     size_t used = 0;
-    for (size_t i = 0; text && i < bytes; i++) {
+    for (size_t i = 0, some; text && i < bytes; i += some) {
         bool escape = pattern[i] == '\\' && i + 1 < bytes;
-        const char *class = escape && pattern[i + 1] == 's'   ? lower
-                            : escape && pattern[i + 1] == 'S' ? upper
-                                                              : NULL;
-        if (class) {
-            memcpy(text + used, class, sizeof lower - 1);
-            used += sizeof lower - 1;
-        } else {
-            text[used++] = pattern[i];
-            if (escape) text[used++] = pattern[i + 1];
-        }
-        i += escape;
+        const char *other = translate(pattern + i, escape, class.inside);
+        some = escape ? 2 : 1;
+        size_t room = other ? strlen(other) : some;
+        memcpy(text + used, other ? other : pattern + i, room);
+        used += room;
+        if (!escape) pass(&class, pattern, bytes, i);
     }
     *length = used;
     return text;
@@ -109,11 +132,10 @@ clv_status clvi_level_create(clvi_level_kind kind, const char *pattern, size_t b
     size_t length = 0, at = 0;
     *level = (clvi_level){.kind = kind};
     if (kind == CLVI_LEVEL_INVALID) return CLV_OK;
-    char *text = with_white_space(pattern, bytes, &length);
+    char *text = translated(pattern, bytes, &length);
     CLVI_CHECK(text, CLV_ENOMEM, "an expression: no memory");
-    level->code = pcre2_compile(
-        (PCRE2_SPTR)text, length,
-        PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
+    level->code = pcre2_compile((PCRE2_SPTR)text, length,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
     if (!level->code) {
         char reason[200] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);

@@ -194,6 +194,15 @@ static void known(void)
         CHECK_IDS(t, "1212", 265, '1', '2'); /* three digits at most */
     }
     clv_tokenizer_close(&t);
+    /* $ is the end of any line, but not in a class. */
+    put_json((parts){.splits = "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+                               "\"pattern\": {\"Regex\": \"b$|c[]^$[:digit:]$]\"}, \"behavior\": "
+                               "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}"});
+    if (CHECK_OK(clv_tokenizer_open(folder, &t))) {
+        CHECK_IDS(t, "ab\nabc\nab", 'a', 'b', '\n', 256, 'c', '\n', 'a', 'b');
+        CHECK_IDS(t, "bc^bc$bc]bc1", 'b', 'c', '^', 'b', 'c', '$', 'b', 'c', ']', 'b', 'c', '1');
+    }
+    clv_tokenizer_close(&t);
     end();
 }
 
@@ -397,6 +406,10 @@ static void refuses(void)
         {{.splits =
               "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
               "{\"Regex\": \"(?<=a)b\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\"}]}"},
+         "look behind"},
+        {{.splits =
+              "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+              "{\"Regex\": \"^a\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\"}]}"},
          "look behind"},
         {{.splits =
               "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
