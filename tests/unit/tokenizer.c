@@ -418,6 +418,7 @@ static void refuses(void)
         {{.added = "{\"id\": 5, \"content\": \"x\"}"}, "id 5"},
         {{.added = "{\"id\": -5, \"content\": \"x\"}"}, "added_tokens"},
         {{.added = "{\"id\": 1e300, \"content\": \"x\"}"}, "added_tokens"},
+        {{.added = "{\"id\": 16000000, \"content\": \"x\"}"}, "ids from 0 to"},
         {{.added = "{\"id\": 270}"}, "content"},
         {{.added = "{\"id\": 270, \"content\": \"x\", \"lstrip\": true}"}, "lstrip"},
         {{.merge = "\"a q\""}, "merge 12: expected tokens of the vocabulary"},
