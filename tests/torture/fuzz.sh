@@ -12,7 +12,7 @@
 # that crash HDF5 1.10.8 where it opens a data set (H5Dopen2 divides by an extent of chunks that have
 # none), which nobody can look at before.
 # corpus/ holds the smallest of the files that hours of fuzzing found to reach all that they reach
-# (-merge=1), 300 KB at most, and files of past findings under their names. What a run finds stays in
+# (-merge=1), 350 KB at most, and files of past findings under their names. What a run finds stays in
 # fuzz-findings/ of the build folder, and is run again first the next time: a finding is a file, and
 # FUZZ_TARGET=TARGET tests/torture/fuzz FILE shows it. No clang: skipped.
 set -u
