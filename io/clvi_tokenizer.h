@@ -71,8 +71,8 @@ clv_status clvi_level_create(clvi_level_kind kind, const char *pattern, size_t b
                              clvi_level *level);
 void clvi_level_destroy(clvi_level *level);
 
-/* What a search needs beside the level; NULL if there is no memory. */
-void *clvi_matcher_create(void);
+/* What searches in a text of so many bytes need beside the level; NULL if there is no memory. */
+void *clvi_matcher_create(size_t bytes);
 void clvi_matcher_destroy(void *matcher);
 
 /* The next match in text[from, bytes), text being UTF-8 but for CLVI_LEVEL_INVALID. Unless `last`,

@@ -65,26 +65,49 @@ bool clvi_is_utf8(const char *text)
 
 /* ---- Expressions ------------------------------------------------------------------------- */
 
-/* With \s as Unicode's White_Space, which is what other engines take it for; PCRE2's own has
- * U+180E too. In new memory; NULL if there is none. */
-static char *with_white_space(const char *pattern, size_t bytes, size_t *length)
+/* What PCRE2 is given for an escape (or one character) of an expression, to mean what other engines
+ * take it for; NULL: the same. Its own \s has U+180E too; ^ and $ are the ends of any line. */
+static const char *translate(const char *at, bool escape, bool in_class)
 {
-    static const char lower[] = "\\p{White_Space}", upper[] = "\\P{White_Space}";
-    char *text = clvi_alloc(bytes * sizeof lower + 1);
+    if (escape) return at[1] == 's' ? "\\p{White_Space}" : at[1] == 'S' ? "\\P{White_Space}" : NULL;
+    if (in_class) return NULL;
+    return *at == '^' ? "(?<![^\\n])" : *at == '$' ? "(?![^\\n])" : NULL;
+}
+
+/* Whether what follows is in a class, [...]; a ] that comes first, or ends a [:name:], is of it. */
+typedef struct {
+    bool inside, named;
+    size_t first;
+} class_state;
+
+static void pass(class_state *class, const char *pattern, size_t bytes, size_t i)
+{
+    char c = pattern[i], next = i + 1 < bytes ? pattern[i + 1] : '\0';
+    if (!class->inside && c == '[')
+        *class = (class_state){.inside = true, .first = i + 1 + (next == '^')};
+    else if (class->inside && c == '[' && next == ':')
+        class->named = true;
+    else if (class->named)
+        class->named = c != ']' || pattern[i - 1] != ':';
+    else if (class->inside && c == ']' && i > class->first)
+        class->inside = false;
+}
+
+/* In new memory; NULL if there is none. */
+static char *translated(const char *pattern, size_t bytes, size_t *length)
+{
+    enum { LONGEST = 16 };
+    char *text = clvi_alloc(bytes * LONGEST + 1);
+    class_state class = {0};
     size_t used = 0;
-    for (size_t i = 0; text && i < bytes; i++) {
+    for (size_t i = 0, some; text && i < bytes; i += some) {
         bool escape = pattern[i] == '\\' && i + 1 < bytes;
-        const char *class = escape && pattern[i + 1] == 's'   ? lower
-                            : escape && pattern[i + 1] == 'S' ? upper
-                                                              : NULL;
-        if (class) {
-            memcpy(text + used, class, sizeof lower - 1);
-            used += sizeof lower - 1;
-        } else {
-            text[used++] = pattern[i];
-            if (escape) text[used++] = pattern[i + 1];
-        }
-        i += escape;
+        const char *other = translate(pattern + i, escape, class.inside);
+        some = escape ? 2 : 1;
+        size_t room = other ? strlen(other) : some;
+        memcpy(text + used, other ? other : pattern + i, room);
+        used += room;
+        if (!escape) pass(&class, pattern, bytes, i);
     }
     *length = used;
     return text;
@@ -109,11 +132,12 @@ clv_status clvi_level_create(clvi_level_kind kind, const char *pattern, size_t b
     size_t length = 0, at = 0;
     *level = (clvi_level){.kind = kind};
     if (kind == CLVI_LEVEL_INVALID) return CLV_OK;
-    char *text = with_white_space(pattern, bytes, &length);
+    char *text = translated(pattern, bytes, &length);
     CLVI_CHECK(text, CLV_ENOMEM, "an expression: no memory");
-    level->code = pcre2_compile(
-        (PCRE2_SPTR)text, length,
-        PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
+    level->code =
+        pcre2_compile((PCRE2_SPTR)text, length,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
+                      &error, &at, NULL);
     if (!level->code) {
         char reason[200] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
@@ -137,18 +161,24 @@ void clvi_level_destroy(clvi_level *level)
 
 /* ---- Matching ------------------------------------------------------------------------------ */
 
+/* Steps back that a match may take at each place without being counted. */
+enum { FREE_STEPS = 1000 };
+
 typedef struct {
     pcre2_match_data *data;
     pcre2_match_context *context;
+    uint64_t steps; /* beyond those, which are left for the text */
 } matcher;
 
-void *clvi_matcher_create(void)
+/* Some steps for each byte, so that no expression takes for ever. */
+void *clvi_matcher_create(size_t bytes)
 {
     enum { HEAP_KIB = 1 << 20 };
     matcher *m = clvi_alloc(sizeof *m);
     if (!m) return NULL;
     m->data = pcre2_match_data_create(1, NULL);
     m->context = pcre2_match_context_create(NULL);
+    m->steps = 10000000 + 64 * (uint64_t)bytes;
     if (m->data && m->context) {
         pcre2_set_heap_limit(m->context, HEAP_KIB);
         return m;
@@ -166,13 +196,6 @@ void clvi_matcher_destroy(void *untyped)
     clvi_free(m);
 }
 
-/* Steps back that a match may take: some for each byte, so that no expression takes forever. */
-static uint32_t limit_for(size_t bytes)
-{
-    const uint64_t limit = 10000000 + 64 * (uint64_t)bytes;
-    return limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX;
-}
-
 static clv_status match_failed(int error)
 {
     char reason[200] = "";
@@ -183,21 +206,54 @@ static clv_status match_failed(int error)
                      reason);
 }
 
-clv_status clvi_level_find(const clvi_level *level, void *untyped, const char *text, size_t bytes,
-                           size_t from, bool last, clvi_found *found, size_t *begin, size_t *end)
+static int match(const clvi_level *level, const matcher *m, const char *text, size_t bytes,
+                 size_t from, uint32_t options)
 {
-    const matcher *m = untyped;
-    if (level->kind == CLVI_LEVEL_INVALID) {
-        *found = find_invalid((const unsigned char *)text, bytes, from, last, begin, end);
-        return CLV_OK;
-    }
-    uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | (last ? 0 : PCRE2_PARTIAL_HARD);
-    pcre2_set_match_limit(m->context, limit_for(bytes));
     int result =
         pcre2_match(level->code, (PCRE2_SPTR)text, bytes, from, options, m->data, m->context);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
         result = pcre2_match(level->code, (PCRE2_SPTR)text, bytes, from, options | PCRE2_NO_JIT,
                              m->data, m->context);
+    return result;
+}
+
+/* PCRE2 limits the steps at each place alone, and does not say how many they were. So a place that
+ * takes more than the free ones is looked for in spans that double, and tried alone with ever more
+ * steps: of those that did not do, the text has only so many. */
+static int search(const clvi_level *level, matcher *m, const char *text, size_t bytes, size_t from,
+                  uint32_t options)
+{
+    uint64_t steps = FREE_STEPS;
+    for (size_t at = from, span = bytes;;) {
+        size_t to = span < bytes - at ? at + span : bytes;
+        pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+        pcre2_set_offset_limit(m->context, to);
+        int result = match(level, m, text, bytes, at, options);
+        if (result == PCRE2_ERROR_MATCHLIMIT && to > at) {
+            span = 0;
+        } else if (result == PCRE2_ERROR_MATCHLIMIT && steps <= m->steps) {
+            m->steps -= steps;
+            steps *= 8;
+        } else if (result == PCRE2_ERROR_NOMATCH && to < bytes) {
+            steps = FREE_STEPS;
+            span = 2 * span + 1;
+            for (at = to + 1; at < bytes && (text[at] & 0xc0) == 0x80;) at++;
+        } else {
+            return result;
+        }
+    }
+}
+
+clv_status clvi_level_find(const clvi_level *level, void *untyped, const char *text, size_t bytes,
+                           size_t from, bool last, clvi_found *found, size_t *begin, size_t *end)
+{
+    matcher *m = untyped;
+    if (level->kind == CLVI_LEVEL_INVALID) {
+        *found = find_invalid((const unsigned char *)text, bytes, from, last, begin, end);
+        return CLV_OK;
+    }
+    uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | (last ? 0 : PCRE2_PARTIAL_HARD);
+    int result = search(level, m, text, bytes, from, options);
     if (result < 0 && result != PCRE2_ERROR_NOMATCH && result != PCRE2_ERROR_PARTIAL)
         return match_failed(result);
     const size_t *range = pcre2_get_ovector_pointer(m->data);

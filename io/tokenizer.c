@@ -115,7 +115,7 @@ clv_status clv_tokenizer_encode_part(const clv_tokenizer *tokenizer, const char 
                "expected a tokenizer, a text and places for its tokens, found NULL");
     *ids = NULL;
     *count = 0;
-    e.matcher = clvi_matcher_create();
+    e.matcher = clvi_matcher_create(bytes);
     CLVI_CHECK(e.matcher, CLV_ENOMEM, "a tokenizer: no memory to split texts");
     CLVI_TRY(encode(&e, 0, text, bytes, last, used));
     *ids = e.list.ids;

@@ -13,11 +13,10 @@
 static const char gpt2_split[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-enum { MOST_IDS = 1 << 24 };
-
 typedef struct {
     const char *path;
     clv_tokenizer *tokenizer;
+    size_t bytes; /* of the file that has the ids */
 } reader;
 
 /* CLV_EFORMAT: a part of the file is not what is expected. */
@@ -61,11 +60,16 @@ static bool is_type(json_t *object, const char *type)
 
 /* ---- Vocabulary ---------------------------------------------------------------------- */
 
+/* Each id takes memory, those without a token too; a token takes several bytes of the file. */
 static clv_status check_id(const reader *r, const char *part, json_t *id)
 {
-    json_int_t value = json_integer_value(id);
-    if (json_is_integer(id) && value >= 0 && value < MOST_IDS) return CLV_OK;
-    return refuse(r, part, "ids from 0 to 2^24 - 1", id);
+    enum { MOST = 1 << 24 };
+    char expected[64];
+    json_int_t value = json_integer_value(id), most = r->bytes < MOST ? (json_int_t)r->bytes : MOST;
+    if (json_is_integer(id) && value >= 0 && value < most) return CLV_OK;
+    snprintf(expected, sizeof expected, "ids from 0 to %lld in a file of %zu bytes",
+             (long long)most - 1, r->bytes);
+    return refuse(r, part, expected, id);
 }
 
 /* What a vocabulary needs: the largest id + 1 and the bytes of all texts. */
@@ -268,6 +272,7 @@ static clv_status add_unmade(const reader *r)
         CLVI_CHECK(looks_special(w), CLV_EFORMAT,
                    "%s: expected a merge that makes \"%.*s\", found none", r->path, (int)w.bytes,
                    w.text);
+        CLVI_TRY(named(r, clvi_bpe_add(r->tokenizer->bpe, id, w.text, w.bytes, true)));
         words[count++] = w;
     }
     status = add_words(r, words, count);
@@ -378,7 +383,7 @@ clv_status clvi_tokenizer_parse(const char *path, const char *json, size_t bytes
                                 clv_tokenizer *tokenizer)
 {
     clv_status status;
-    const reader r = {path, tokenizer};
+    const reader r = {path, tokenizer, bytes};
     json_t *object = NULL, *model, *vocab, *merges, *added;
     int64_t ids = 0;
     size_t text_bytes = 0;
@@ -429,7 +434,8 @@ clv_status clvi_tokenizer_parse_pair(const char *vocab_path, const char *vocab, 
                                      size_t merges_bytes, clv_tokenizer *tokenizer)
 {
     clv_status status;
-    const reader r = {vocab_path, tokenizer}, of_merges = {merges_path, tokenizer};
+    const reader r = {vocab_path, tokenizer, vocab_bytes};
+    const reader of_merges = {merges_path, tokenizer, merges_bytes};
     json_t *object = NULL;
     int64_t ids = 0;
     size_t text_bytes = 0;

@@ -194,6 +194,15 @@ static void known(void)
         CHECK_IDS(t, "1212", 265, '1', '2'); /* three digits at most */
     }
     clv_tokenizer_close(&t);
+    /* $ is the end of any line, but not in a class. */
+    put_json((parts){.splits = "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+                               "\"pattern\": {\"Regex\": \"b$|c[]^$[:digit:]$]\"}, \"behavior\": "
+                               "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}"});
+    if (CHECK_OK(clv_tokenizer_open(folder, &t))) {
+        CHECK_IDS(t, "ab\nabc\nab", 'a', 'b', '\n', 256, 'c', '\n', 'a', 'b');
+        CHECK_IDS(t, "bc^bc$bc]bc1", 'b', 'c', '^', 'b', 'c', '$', 'b', 'c', ']', 'b', 'c', '1');
+    }
+    clv_tokenizer_close(&t);
     end();
 }
 
@@ -352,26 +361,36 @@ static void long_runs(void)
     end();
 }
 
-/* An expression that never ends is an error, not a hang. */
+/* An expression that takes steps without end at one place, or many at each, is an error, not a
+ * hang. */
 static void endless_expression(void)
 {
+    enum { BYTES = 1 << 18, RUN = 340 };
+    static const struct {
+        const char *expression;
+        size_t bytes;
+    } cases[] = {{"(?:a+a+)+[bc]", 64}, {"a*a*a*a*d|.", BYTES}};
     begin();
-    clv_tokenizer *t = NULL;
-    int32_t *ids = NULL;
-    int64_t count = 0;
-    char text[64];
-    memset(text, 'a', sizeof text);
-    CHECK_OK(clv_tokenizer_open(
-        put_json((parts){.splits =
-                             "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
-                             "\"pattern\": {\"Regex\": \"(?:a+a+)+[bc]\"}, \"behavior\": "
-                             "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}"}),
-        &t));
-    clock_t begun = clock();
-    CHECK_STATUS(clv_tokenizer_encode(t, text, sizeof text, &ids, &count), CLV_ELIMIT);
-    CHECK((double)(clock() - begun) / CLOCKS_PER_SEC < 5);
-    CHECK(!ids);
-    clv_tokenizer_close(&t);
+    char *text = malloc(BYTES);
+    for (size_t i = 0; i < BYTES; i++) text[i] = i % RUN ? 'a' : ' ';
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clv_tokenizer *t = NULL;
+        int32_t *ids = NULL;
+        int64_t count = 0;
+        char splits[300];
+        snprintf(splits, sizeof splits,
+                 "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+                 "{\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
+                 "\"use_regex\": false}]}",
+                 cases[i].expression);
+        CHECK_OK(clv_tokenizer_open(put_json((parts){.splits = splits}), &t));
+        clock_t begun = clock();
+        CHECK_STATUS(clv_tokenizer_encode(t, text, cases[i].bytes, &ids, &count), CLV_ELIMIT);
+        CHECK((double)(clock() - begun) / CLOCKS_PER_SEC < 5);
+        CHECK(!ids);
+        clv_tokenizer_close(&t);
+    }
+    free(text);
     end();
 }
 
@@ -400,11 +419,16 @@ static void refuses(void)
          "look behind"},
         {{.splits =
               "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+              "{\"Regex\": \"^a\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\"}]}"},
+         "look behind"},
+        {{.splits =
+              "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
               "{\"Regex\": \"(a\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\"}]}"},
          "(a"},
         {{.added = "{\"id\": 5, \"content\": \"x\"}"}, "id 5"},
         {{.added = "{\"id\": -5, \"content\": \"x\"}"}, "added_tokens"},
         {{.added = "{\"id\": 1e300, \"content\": \"x\"}"}, "added_tokens"},
+        {{.added = "{\"id\": 16000000, \"content\": \"x\"}"}, "ids from 0 to"},
         {{.added = "{\"id\": 270}"}, "content"},
         {{.added = "{\"id\": 270, \"content\": \"x\", \"lstrip\": true}"}, "lstrip"},
         {{.merge = "\"a q\""}, "merge 12: expected tokens of the vocabulary"},
