@@ -64,8 +64,7 @@ static clv_status check_chunks(const clvi_file *file, hid_t h5_set, hid_t proper
     room = (hsize_t)file->bytes;
     if (H5Pget_nfilters(properties) == 0) room /= chunk * (hsize_t)set->element;
     CLVI_CHECK(expected <= room, CLV_ESHAPE,
-               "%s: data set %s: expected %llu chunks of tokens, found room for %llu that were "
-               "written",
+               "%s: data set %s: expected %llu chunks of tokens, found a file with room for %llu",
                file->path, name, (unsigned long long)expected, (unsigned long long)room);
     if (H5Dget_num_chunks(h5_set, space, &found) < 0) {
         status = clvi_h5_failed(CLV_ECORRUPT, file->path, "count the chunks of tokens");

@@ -72,8 +72,11 @@ with h5py.File(sys.argv[1] + "/lzf.h5", "w") as file:
     file.create_dataset("tokens", data=numpy.zeros(5000, "u2"), compression="lzf")
 with h5py.File(sys.argv[1] + "/huge.h5", "w") as file:
     file.create_dataset("tokens", shape=(2**50,), dtype="u2", chunks=(1000,))[:2000] = 1
+with h5py.File(sys.argv[1] + "/part.h5", "w") as file:
+    file.create_dataset("tokens", shape=(50,), dtype="u2", chunks=(10,))[:20] = 1
 END
-for case in 'lzf:found lzf (number 32000)' 'huge:found 2 that were written'; do
+for case in 'lzf:found lzf (number 32000)' 'huge:found a file with room for' \
+    'part:found 2 that were written'; do
     timeout 20 "$CLEAVE" train --data "$work/${case%%:*}.h5" >"$work/out" 2>"$work/err" &&
         { echo "FAILED: $case"; exit 1; }
     grep -qF "${case#*:}" "$work/err" || { echo "FAILED: $case"; cat "$work/err"; exit 1; }
