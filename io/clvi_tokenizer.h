@@ -52,6 +52,11 @@ typedef struct {
 clv_status clvi_bpe_encode(const clvi_bpe *bpe, clvi_bpe_work *work, const char *text, size_t bytes,
                            clvi_ids *list);
 
+/* ---- expression.c: what tokenizers split texts with --------------------------------- */
+
+/* What PCRE2 takes as Oniguruma takes the pattern, in new memory. CLV_EFORMAT: there is no such. */
+clv_status clvi_expression(const char *pattern, size_t bytes, char **text, size_t *length);
+
 /* ---- level.c: where a text is split ------------------------------------------------- */
 
 typedef enum {

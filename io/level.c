@@ -65,54 +65,6 @@ bool clvi_is_utf8(const char *text)
 
 /* ---- Expressions ------------------------------------------------------------------------- */
 
-/* What PCRE2 is given for an escape (or one character) of an expression, to mean what other engines
- * take it for; NULL: the same. Its own \s has U+180E too; ^ and $ are the ends of any line. */
-static const char *translate(const char *at, bool escape, bool in_class)
-{
-    if (escape) return at[1] == 's' ? "\\p{White_Space}" : at[1] == 'S' ? "\\P{White_Space}" : NULL;
-    if (in_class) return NULL;
-    return *at == '^' ? "(?<![^\\n])" : *at == '$' ? "(?![^\\n])" : NULL;
-}
-
-/* Whether what follows is in a class, [...]; a ] that comes first, or ends a [:name:], is of it. */
-typedef struct {
-    bool inside, named;
-    size_t first;
-} class_state;
-
-static void pass(class_state *class, const char *pattern, size_t bytes, size_t i)
-{
-    char c = pattern[i], next = i + 1 < bytes ? pattern[i + 1] : '\0';
-    if (!class->inside && c == '[')
-        *class = (class_state){.inside = true, .first = i + 1 + (next == '^')};
-    else if (class->inside && c == '[' && next == ':')
-        class->named = true;
-    else if (class->named)
-        class->named = c != ']' || pattern[i - 1] != ':';
-    else if (class->inside && c == ']' && i > class->first)
-        class->inside = false;
-}
-
-/* In new memory; NULL if there is none. */
-static char *translated(const char *pattern, size_t bytes, size_t *length)
-{
-    enum { LONGEST = 16 };
-    char *text = clvi_alloc(bytes * LONGEST + 1);
-    class_state class = {0};
-    size_t used = 0;
-    for (size_t i = 0, some; text && i < bytes; i += some) {
-        bool escape = pattern[i] == '\\' && i + 1 < bytes;
-        const char *other = translate(pattern + i, escape, class.inside);
-        some = escape ? 2 : 1;
-        size_t room = other ? strlen(other) : some;
-        memcpy(text + used, other ? other : pattern + i, room);
-        used += room;
-        if (!escape) pass(&class, pattern, bytes, i);
-    }
-    *length = used;
-    return text;
-}
-
 static clv_status check_code(const pcre2_code *code)
 {
     clv_status status = CLV_OK;
@@ -130,10 +82,10 @@ clv_status clvi_level_create(clvi_level_kind kind, const char *pattern, size_t b
     clv_status status = CLV_OK;
     int error = 0;
     size_t length = 0, at = 0;
+    char *text = NULL;
     *level = (clvi_level){.kind = kind};
     if (kind == CLVI_LEVEL_INVALID) return CLV_OK;
-    char *text = translated(pattern, bytes, &length);
-    CLVI_CHECK(text, CLV_ENOMEM, "an expression: no memory");
+    CLVI_TRY(clvi_expression(pattern, bytes, &text, &length));
     level->code =
         pcre2_compile((PCRE2_SPTR)text, length,
                       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
@@ -141,8 +93,8 @@ clv_status clvi_level_create(clvi_level_kind kind, const char *pattern, size_t b
     if (!level->code) {
         char reason[200] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-        CLVI_CHECK(false, CLV_EFORMAT, "expected an expression, found \"%.100s\": %s at %zu", text,
-                   reason, at);
+        CLVI_CHECK(false, CLV_EFORMAT, "expected an expression, found \"%.*s\": %s",
+                   bytes < 100 ? (int)bytes : 100, pattern, reason);
     }
     CLVI_TRY(check_code(level->code));
     /* Without a just-in-time compiler here, PCRE2 interprets. */
@@ -170,7 +122,9 @@ typedef struct {
     uint64_t steps; /* beyond those, which are left for the text */
 } matcher;
 
-/* Some steps for each byte, so that no expression takes for ever. */
+/* Some steps for each byte: an expression that goes back more often is refused. A run of what is
+ * one character's repetition ([^b]*) is no step, whatever its length: where none of them matches,
+ * the text's length squared is what they take. */
 void *clvi_matcher_create(size_t bytes)
 {
     enum { HEAP_KIB = 1 << 20 };

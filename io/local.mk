@@ -15,6 +15,7 @@ libcleave_internal_la_SOURCES += \
 	io/entries.c \
 	io/file.c \
 	io/folder.c \
+	io/expression.c \
 	io/front.c \
 	io/h5.c \
 	io/h5_file.c \

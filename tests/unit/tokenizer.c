@@ -8,7 +8,7 @@
  */
 #include "check.h"
 
-#include <clvi_lib.h>
+#include <clvi_tokenizer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +361,18 @@ static void long_runs(void)
     end();
 }
 
+/* A pre_tokenizer that splits by an expression, as it is written in JSON. */
+static const char *split_by(const char *expression)
+{
+    static char splits[400];
+    snprintf(splits, sizeof splits,
+             "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+             "{\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
+             "\"use_regex\": false}]}",
+             expression);
+    return splits;
+}
+
 /* An expression that takes steps without end at one place, or many at each, is an error, not a
  * hang. */
 static void endless_expression(void)
@@ -377,13 +389,8 @@ static void endless_expression(void)
         clv_tokenizer *t = NULL;
         int32_t *ids = NULL;
         int64_t count = 0;
-        char splits[300];
-        snprintf(splits, sizeof splits,
-                 "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-                 "{\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
-                 "\"use_regex\": false}]}",
-                 cases[i].expression);
-        CHECK_OK(clv_tokenizer_open(put_json((parts){.splits = splits}), &t));
+        CHECK_OK(
+            clv_tokenizer_open(put_json((parts){.splits = split_by(cases[i].expression)}), &t));
         clock_t begun = clock();
         CHECK_STATUS(clv_tokenizer_encode(t, text, cases[i].bytes, &ids, &count), CLV_ELIMIT);
         CHECK((double)(clock() - begun) / CLOCKS_PER_SEC < 5);
@@ -392,6 +399,63 @@ static void endless_expression(void)
     }
     free(text);
     end();
+}
+
+/* ---- Expressions ------------------------------------------------------------------------- */
+
+/* How many of `text` the expression finds first, as Oniguruma does; -1: it is refused. */
+static void expressions(void)
+{
+    static const struct {
+        const char *expression, *text;
+        int bytes;
+    } cases[] = {
+        {"\\p{^L}+", "12ab", 2},
+        {"[^\\]x]+", "ab]", 2},
+        {"[]a]+", "a]b", 2},
+        {"[^]a]+", "bc]", 2},
+        {"[[:alpha:]$^]+", "a$^1", 3},
+        {"[\\S]+", "ab c", 2},
+        {"\\$+", "$$a", 2},
+        {"a$", "a\nb", 1},
+        {"(?i:A)b", "ab", 2},
+        {"\\p{L}++", "ab1", 2},
+        {"\\x{61}+", "aab", 2},
+        {"[[:space:]]+", "  a", 2},
+        {"[[:space:]]", "\u180e", 0},
+        {"\\s", "\u180e", 0},
+        {"\\p{N}{1,3}+", "", -1},
+        {"b{,2}", "", -1},
+        {"\\h", "", -1},
+        {"[\\H]", "", -1},
+        {"[a[b]]", "", -1},
+        {"[a&&[b]]", "", -1},
+        {"[[:a]$b", "", -1},
+        {"[a", "", -1},
+        {"(?#[)b$", "", -1},
+        {"(?mi)b.", "", -1},
+        {"(?x) b", "", -1},
+        {"(?i-x:b)", "", -1},
+        {"\\Qa\\E", "", -1},
+        {"(*COMMIT)b", "", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clvi_level level;
+        clvi_found found;
+        size_t begin = 0, end = 0, bytes = strlen(cases[i].text);
+        void *matcher = clvi_matcher_create(bytes);
+        clv_status status = clvi_level_create(CLVI_LEVEL_SPLIT, cases[i].expression,
+                                              strlen(cases[i].expression), &level);
+        check_enter(cases[i].expression, 0);
+        CHECK_STATUS(status, cases[i].bytes < 0 ? CLV_EFORMAT : CLV_OK);
+        if (status == CLV_OK) {
+            CHECK_OK(clvi_level_find(&level, matcher, cases[i].text, bytes, 0, true, &found, &begin,
+                                     &end));
+            CHECK_INT(found == CLVI_MATCH ? (long long)(end - begin) : 0, cases[i].bytes);
+        }
+        clvi_level_destroy(&level);
+        clvi_matcher_destroy(matcher);
+    }
 }
 
 /* ---- What is not understood
@@ -509,6 +573,7 @@ const check_case check_cases[] = {{"known", known},
                                   {"a text in parts", text_in_parts},
                                   {"long runs", long_runs},
                                   {"endless expression", endless_expression},
+                                  {"expressions", expressions},
                                   {"refuses", refuses},
                                   {"no memory", no_memory},
                                   {0}};
