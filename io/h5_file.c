@@ -62,7 +62,7 @@ static herr_t read_ours(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t a
 {
     (void)type, (void)transfer;
     clvi_h5_open *open = (clvi_h5_open *)base;
-    if (at > INT64_MAX) return -1;
+    if (open->file.fd < 0 || at > INT64_MAX) return -1;
     if (bytes <= (size_t)open->checked_bytes && at <= (haddr_t)open->checked_bytes - bytes) {
         memcpy(to, open->checked + at, bytes);
         return 0;
@@ -124,13 +124,15 @@ clv_status clvi_h5_file_status(clvi_h5_open *open, clv_status status)
     return status;
 }
 
-/* What HDF5 fails to close, of a damaged file, it goes back to at the program's end. */
+/* What HDF5 fails to close, of a damaged file, it goes back to at the program's end, and finds
+ * nothing there any more. */
 void clvi_h5_file_close(clvi_h5_open **open)
 {
     clvi_h5_open *o = *open;
     *open = NULL;
     if (!o) return;
     clvi_h5_drop(o->id);
+    o->file.fd = -1;
     if (!o->closed) return;
     if (o->driver >= 0) H5FDunregister(o->driver);
     clvi_free(o);
