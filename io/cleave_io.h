@@ -180,6 +180,8 @@ CLV_API clv_status clv_checkpoint_list(clv_grid *grid, const char *dir, int64_t 
 /* The name that the file of a step has in its folder; returns name. Local. */
 enum { CLV_STEP_NAME = 32 };
 CLV_API const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME]);
+/* The step whose file has this name; -1 for any other name. Local. */
+CLV_API int64_t clv_checkpoint_step(const char *name);
 
 /* ---- Safetensors ------------------------------------------------------------------------ */
 

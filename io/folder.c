@@ -18,8 +18,7 @@ const char *clv_checkpoint_name(int64_t step, char name[CLV_STEP_NAME])
     return name;
 }
 
-/* The step of a file's name, or -1. */
-static int64_t step_of(const char *name)
+int64_t clv_checkpoint_step(const char *name)
 {
     char again[CLV_STEP_NAME];
     long long step = -1;
@@ -69,7 +68,7 @@ static bool may_be_file(const char *path)
 static clv_status add_step(void *context, const char *path)
 {
     step_list **list = context;
-    int64_t step = step_of(strrchr(path, '/') + 1);
+    int64_t step = clv_checkpoint_step(strrchr(path, '/') + 1);
     if (step < 0 || !may_be_file(path)) return CLV_OK;
     clv_status status = (*list)->count < (*list)->room ? CLV_OK : grow(list);
     if (status == CLV_OK) (*list)->step[(*list)->count++] = step;
@@ -225,7 +224,7 @@ static clv_status read_latest(const char *dir, int64_t *step)
         name[strcspn(name, "\n")] = 0;
     }
     if (status == CLV_ENOTFOUND) status = CLV_OK;
-    *step = step_of(name);
+    *step = clv_checkpoint_step(name);
 done:
     clvi_file_close(&file);
     clvi_free(latest);

@@ -229,6 +229,7 @@ for output in gpt2 alias-hf ./gpt2/; do
     bad "-o: expected a folder without config.json for step-00000001.h5, found ${output%/}: " 2 convert llama \
         -o "$output/step-00000001.h5" --overwrite
 done
+bad "--save: expected a folder without config.json, found gpt2: " 2 train --data text --save gpt2
 check "a model stays a model" [ ! -e gpt2/step-00000001.h5 ]
 good 2 convert gpt2 -o gpt2/other.h5 # no step's name
 good 2 convert gpt2 -o gpt2.h5 --overwrite

@@ -195,15 +195,6 @@ done:
     return status;
 }
 
-/* Whether a folder with a file of this name is one of checkpoints. */
-static bool is_step(const char *name)
-{
-    char again[CLV_STEP_NAME];
-    long long step;
-    return sscanf(name, "step-%lld", &step) == 1 &&
-           strcmp(clv_checkpoint_name(step, again), name) == 0;
-}
-
 /* The folder that a checkpoint is to lie in. Collective. */
 static clv_status check_parent(const conversion *c)
 {
@@ -214,7 +205,7 @@ static clv_status check_parent(const conversion *c)
     char *copy = strdup(output), *parent = dirname(copy);
     TRY(clv_grid_agree(c->grid, copy ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name")));
     TRY(look(c->grid, parent, &folder, &hf));
-    if (hf && is_step(name))
+    if (hf && clv_checkpoint_step(name) >= 0)
         status =
             tool_fail(CLV_EARG,
                       "-o: expected a folder without config.json for %s, found %s: a folder is "

@@ -135,8 +135,13 @@ static clv_status open_saving(training *t)
 /* Nothing that lies in the folder is lost unasked. A run that does not go on from there finds no
  * checkpoint, damaged or not; one that goes back to a file finds none after it that --keep would
  * remove. A folder goes on from its newest, and what lies after that one was given up before. */
-static clv_status check_others(const training *t, bool own, int count)
+static clv_status check_others(const training *t, bool own, bool model, int count)
 {
+    if (count == 0 && model)
+        return tool_fail(CLV_EARG,
+                         "--save: expected a folder without config.json, found %s: a folder is a "
+                         "model of Hugging Face's or a run, not both",
+                         t->dir);
     if (count == 0 || t->args->overwrite) return CLV_OK;
     if (!own)
         return tool_fail(CLV_EARG,
@@ -151,6 +156,14 @@ static clv_status check_others(const training *t, bool own, int count)
     return CLV_OK;
 }
 
+/* A folder of Hugging Face's. */
+static bool is_model(const char *folder)
+{
+    char file[4096];
+    snprintf(file, sizeof file, "%s/config.json", folder);
+    return access(file, F_OK) == 0;
+}
+
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
@@ -161,15 +174,15 @@ static clv_status take_folder(training *t)
     clv_status status = open_saving(t);
     if (status != CLV_OK || !t->dir) return status;
     TRY(clv_grid_agree(t->grid, tool.rank == 0 ? lock_folder(t->dir, &t->lock) : CLV_OK));
-    double own[] = {t->home && same_folder(t->dir, t->home)};
-    TRY(clv_grid_reduce(t->grid, CLV_MAX, 1, own));
+    double own[] = {t->home && same_folder(t->dir, t->home), is_model(t->dir)};
+    TRY(clv_grid_reduce(t->grid, CLV_MAX, 2, own));
     TRY(clv_checkpoint_list(t->grid, t->dir, &steps, &count));
     for (int i = 0; i < count && t->args->keep > 0; i++)
         t->newer += steps[i] > t->record.position.step;
     if (count > 0)
         snprintf(t->last, sizeof t->last, "%s/%s", t->dir,
                  clv_checkpoint_name(steps[count - 1], name));
-    TRY(check_others(t, own[0] > 0, count));
+    TRY(check_others(t, own[0] > 0, own[1] > 0, count));
 done:
     free(steps);
     return status;
