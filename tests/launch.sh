@@ -10,7 +10,7 @@
 # under the launcher. A run passes if it exits with 0 and prints the completion mark, a line that
 # begins with DONE: a rank that leaves early can make mpiexec exit with 0 too. 77 means skipped.
 # Each run has an empty working folder of its own, removed afterwards, and MPIEXEC_TIMEOUT seconds
-# (300 by default).
+# (300 by default); a script, which launches many, twice as long.
 #
 # make check calls it as Automake's test driver, with a log and a list of results for each test;
 # each number of ranks counts as one.
@@ -68,7 +68,7 @@ run() {
     cd "$folder" || return 1
     # shellcheck disable=SC2086
     case $1 in
-    0) timeout -k 5 "$MPIEXEC_TIMEOUT" $interpreter "$path" ;;
+    0) timeout -k 5 $((2 * MPIEXEC_TIMEOUT)) $interpreter "$path" ;;
     *) $TESTMPIRUN "$1" $interpreter "$path" ;;
     esac >"$output" 2>&1 </dev/null
 }
