@@ -315,7 +315,7 @@ done:
 static void poke(void *context)
 {
     (void)context;
-    clvi_wait_poke();
+    clvi_wait_poke(); /* what fails here fails again where messages are waited for */
 }
 
 /* The first failure counts; what follows is done all the same, as others wait for it. */

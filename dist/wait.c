@@ -20,13 +20,13 @@
 #include <time.h>
 
 enum {
-    SPINS = 64,          /* calls of MPI before the processor is offered to others    */
-    LOOKS = 2000,        /* looks at memory before that: some 20 microseconds         */
-    CROWDED_LOOKS = 100, /* where the other waits for this processor, more likely      */
-    POLLS = 16           /* looks for a call of MPI                                   */
+    SPINS = 64,          /* calls of MPI before the processor is offered to others  */
+    LOOKS = 2000,        /* looks at memory before that: some 20 microseconds       */
+    CROWDED_LOOKS = 100, /* where the other waits for this processor, more likely   */
+    POLLS = 16           /* looks for a call of MPI                                 */
 };
-static const double patience = 200e-6;    /* seconds of yielding before sleeping             */
-static const double longest_sleep = 1e-3; /* seconds                                        */
+static const double patience = 200e-6;    /* seconds of yielding before sleeping */
+static const double longest_sleep = 1e-3; /* seconds                             */
 
 clv_status clvi_mpi(int code, const char *call)
 {

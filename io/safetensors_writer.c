@@ -51,7 +51,7 @@ static clv_status make_files(clv_safetensors_writer *w)
 {
     clv_status status;
     CLVI_TRY(clvi_folder_make(w->folder));
-    CLVI_TRY(clvi_file_prepare(w->output[w->plan.files - 1].path));
+    CLVI_TRY(clvi_file_prepare(w->output[w->plan.files - 1].path)); /* clears for all of them */
     for (int f = 0; f < w->plan.files; f++) CLVI_TRY(make_output(&w->output[f], &w->plan.file[f]));
 done:
     return status;

@@ -8,8 +8,7 @@
  *     FUZZ_TARGET=safetensors   a file of safetensors, and every tensor of it
  *     FUZZ_TARGET=tokenizer     JSON 0xff TEXT: a tokenizer.json, and a text; or 0xff VOCAB 0xff
  *                               MERGES 0xff TEXT: vocab.json, merges.txt and a text. Where a file
- *                               has byte 1, the tokens of all bytes are put, as any vocabulary
- * needs
+ *                               has byte 1, the tokens of all bytes are put
  *     FUZZ_TARGET=tokens        a file of tokens (HDF5) or of text, and ranges of it
  *
  * What a reader accepts must lie within the file; what a tokenizer makes of a text, whole or in
