@@ -9,35 +9,28 @@
 
 /* ---- One piece ------------------------------------------------------------------------ */
 
-/* ^ and $ are the ends of any line there, and \s and [:space:] Unicode's White_Space, which lacks
- * U+180E. Refused: hexadecimal digits and text as it is, which are no blanks and no quotation;
- * where a match before ended; a repetition repeated, which is not a possessive one; from none on;
- * comments and verbs; classes in classes, and what classes have in common. */
+enum { OUTSIDE = 1, INSIDE = 2, ANYWHERE = OUTSIDE | INSIDE }; /* of classes, [...] */
+
 static const struct {
     const char *text;
-    bool in_class;
+    int where;
     const char *other; /* NULL: refused */
 } pieces[] = {
-    {"\\s", false, "\\p{White_Space}"},
-    {"\\s", true, "\\p{White_Space}"},
-    {"\\S", false, "\\P{White_Space}"},
-    {"\\S", true, "\\P{White_Space}"},
-    {"[:space:]", true, "\\p{White_Space}"},
-    {"[:^space:]", true, "\\P{White_Space}"},
-    {"^", false, "(?<![^\\n])"},
-    {"$", false, "(?![^\\n])"},
-    {"\\h", false, NULL},
-    {"\\h", true, NULL},
-    {"\\H", false, NULL},
-    {"\\H", true, NULL},
-    {"\\Q", false, NULL},
-    {"\\Q", true, NULL},
-    {"\\G", false, NULL},
-    {"}+", false, NULL},
-    {"{,", false, NULL},
-    {"(?#", false, NULL},
-    {"(*", false, NULL},
-    {"&&", true, NULL},
+    {"\\s", ANYWHERE, "\\p{White_Space}"}, /* PCRE2's own has U+180E too */
+    {"\\S", ANYWHERE, "\\P{White_Space}"},
+    {"[:space:]", INSIDE, "\\p{White_Space}"},
+    {"[:^space:]", INSIDE, "\\P{White_Space}"},
+    {"^", OUTSIDE, "(?<![^\\n])"}, /* the begin of any line */
+    {"$", OUTSIDE, "(?![^\\n])"},  /* and the end           */
+    {"\\h", ANYWHERE, NULL},       /* hexadecimal digits; to PCRE2, blanks         */
+    {"\\H", ANYWHERE, NULL},
+    {"\\Q", ANYWHERE, NULL}, /* the letter; to PCRE2, what follows as it is  */
+    {"\\G", OUTSIDE, NULL},  /* where a search began: a part's begin is none */
+    {"}+", OUTSIDE, NULL},   /* repeats the repetition; to PCRE2, possessive */
+    {"{,", OUTSIDE, NULL},   /* from none on; to PCRE2, text                 */
+    {"(?#", OUTSIDE, NULL},  /* a comment                                    */
+    {"(*", OUTSIDE, NULL},   /* a callout; to PCRE2, verbs                   */
+    {"&&", INSIDE, NULL},    /* what classes have in common; to PCRE2, text  */
 };
 enum { PIECES = sizeof pieces / sizeof *pieces, NONE = -1 };
 
@@ -50,7 +43,8 @@ static bool begins(const char *at, const char *end, const char *with)
 static int piece_at(const char *at, const char *end, bool in_class)
 {
     for (int i = 0; i < PIECES; i++)
-        if (pieces[i].in_class == in_class && begins(at, end, pieces[i].text)) return i;
+        if (pieces[i].where & (in_class ? INSIDE : OUTSIDE) && begins(at, end, pieces[i].text))
+            return i;
     return NONE;
 }
 
