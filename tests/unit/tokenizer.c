@@ -159,6 +159,18 @@ static void check_known(const clv_tokenizer *t)
     check_ids(t, NULL, 0, 0, (int32_t[]){0});
 }
 
+/* A pre_tokenizer that splits by an expression, as it is written in JSON. */
+static const char *split_by(const char *expression)
+{
+    static char splits[400];
+    snprintf(splits, sizeof splits,
+             "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+             "{\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
+             "\"use_regex\": false}]}",
+             expression);
+    return splits;
+}
+
 static void known(void)
 {
     begin();
@@ -195,9 +207,7 @@ static void known(void)
     }
     clv_tokenizer_close(&t);
     /* $ is the end of any line, but not in a class. */
-    put_json((parts){.splits = "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
-                               "\"pattern\": {\"Regex\": \"b$|c[]^$[:digit:]$]\"}, \"behavior\": "
-                               "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}"});
+    put_json((parts){.splits = split_by("b$|c[]^$[:digit:]$]")});
     if (CHECK_OK(clv_tokenizer_open(folder, &t))) {
         CHECK_IDS(t, "ab\nabc\nab", 'a', 'b', '\n', 256, 'c', '\n', 'a', 'b');
         CHECK_IDS(t, "bc^bc$bc]bc1", 'b', 'c', '^', 'b', 'c', '$', 'b', 'c', ']', 'b', 'c', '1');
@@ -359,18 +369,6 @@ static void long_runs(void)
     }
     free(text);
     end();
-}
-
-/* A pre_tokenizer that splits by an expression, as it is written in JSON. */
-static const char *split_by(const char *expression)
-{
-    static char splits[400];
-    snprintf(splits, sizeof splits,
-             "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-             "{\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
-             "\"use_regex\": false}]}",
-             expression);
-    return splits;
 }
 
 /* An expression that takes steps without end at one place, or many at each, is an error, not a
