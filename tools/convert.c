@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const manual about = {
@@ -143,26 +142,6 @@ clv_status convert_rename_text(const char *path)
 
 /* ---- What a path is --------------------------------------------------------------------- */
 
-/* Whether path is a folder, and one with config.json. Rank 0 looks, all know. Collective. */
-static clv_status look(clv_grid *grid, const char *path, bool *folder, bool *hf)
-{
-    clv_status status = CLV_OK;
-    struct stat info;
-    double found[2] = {0};
-    if (tool.rank == 0) {
-        char *config = hf_path(path, "config.json");
-        if (!config) status = tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", path);
-        found[0] = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-        found[1] = config && found[0] > 0 && (access(config, F_OK) == 0 || errno != ENOENT);
-        free(config);
-    }
-    TRY(clv_grid_agree(grid, status));
-    TRY(clv_grid_reduce(grid, CLV_MAX, 2, found));
-    *folder = found[0] > 0, *hf = found[1] > 0;
-done:
-    return status;
-}
-
 /* Whether a folder has checkpoints; *file is the newest, NULL if that one is damaged. Collective.
  */
 static clv_status find_checkpoints(clv_grid *grid, const char *path, bool *found, char **file)
@@ -178,7 +157,7 @@ static clv_status find_input(conversion *c, bool *import, char **file)
     clv_status status;
     bool folder, both;
     const char *input = c->args->input;
-    TRY(look(c->grid, input, &folder, import));
+    TRY(hf_look(c->grid, input, &folder, import));
     if (*import) {
         TRY(find_checkpoints(c->grid, input, &both, file));
         if (both)
@@ -204,7 +183,7 @@ static clv_status check_parent(const conversion *c)
     const char *name = slash ? slash + 1 : output;
     char *copy = strdup(output), *parent = dirname(copy);
     TRY(clv_grid_agree(c->grid, copy ? CLV_OK : tool_fail(CLV_ENOMEM, "no memory for a name")));
-    TRY(look(c->grid, parent, &folder, &hf));
+    TRY(hf_look(c->grid, parent, &folder, &hf));
     if (hf && clv_checkpoint_step(name) >= 0)
         status =
             tool_fail(CLV_EARG,
@@ -223,7 +202,7 @@ static clv_status check_output(const conversion *c, bool import)
     bool folder, hf, found = false;
     char *file = NULL;
     const char *output = c->args->output;
-    TRY(look(c->grid, output, &folder, &hf));
+    TRY(hf_look(c->grid, output, &folder, &hf));
     if (import) TRY(check_parent(c));
     if (folder && !import) TRY(find_checkpoints(c->grid, output, &found, &file));
     if (folder && import)

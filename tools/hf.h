@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * hf.h: models as Hugging Face's transformers write them: what config.json says in Cleave's terms,
- * and which part of which of their tensors is which part of ours. Private to tools/. All Local.
+ * and which part of which of their tensors is which part of ours. Private to tools/. All but
+ * hf_look Local.
  */
 #ifndef HF_H
 #define HF_H
@@ -23,6 +24,8 @@ const char *hf_name(hf_kind kind);
 void hf_model_drop(hf_model *model);
 /* "FOLDER/NAME" in new memory (free); NULL if there is none. */
 char *hf_path(const char *folder, const char *name);
+/* Whether path is a folder, and one with config.json. Rank 0 looks, all know. Collective. */
+clv_status hf_look(clv_grid *grid, const char *path, bool *folder, bool *hf);
 
 /* ---- hf_config.c ----------------------------------------------------------------- */
 

@@ -6,10 +6,12 @@
  */
 #include "hf.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef enum {
     COUNT, /* int64_t; null: 0, which is the default */
@@ -99,6 +101,25 @@ char *hf_path(const char *folder, const char *name)
 {
     char *path = NULL;
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+clv_status hf_look(clv_grid *grid, const char *path, bool *folder, bool *hf)
+{
+    clv_status status = CLV_OK;
+    struct stat info;
+    double found[2] = {0};
+    if (tool.rank == 0) {
+        char *config = hf_path(path, "config.json");
+        if (!config) status = tool_fail(CLV_ENOMEM, "%s: no memory for a name in it", path);
+        found[0] = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+        found[1] = config && found[0] > 0 && (access(config, F_OK) == 0 || errno != ENOENT);
+        free(config);
+    }
+    TRY(clv_grid_agree(grid, status));
+    TRY(clv_grid_reduce(grid, CLV_MAX, 2, found));
+    *folder = found[0] > 0, *hf = found[1] > 0;
+done:
+    return status;
 }
 
 /* ---- Keys ---------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * train.c: cleave train: from texts or tokens, or from a checkpoint written on any grid, to
  * checkpoints.
  */
+#include "hf.h"
 #include "saving.h"
 
 #include <errno.h>
@@ -156,33 +157,27 @@ static clv_status check_others(const training *t, bool own, bool model, int coun
     return CLV_OK;
 }
 
-/* A folder of Hugging Face's. */
-static bool is_model(const char *folder)
-{
-    char file[4096];
-    snprintf(file, sizeof file, "%s/config.json", folder);
-    return access(file, F_OK) == 0;
-}
-
 /* Before the first step, not at the first save: the folder can be written, and no other run's
  * checkpoints lie in it or come into it. Collective. */
 static clv_status take_folder(training *t)
 {
     int64_t *steps = NULL;
     int count;
+    bool folder, model;
     char name[CLV_STEP_NAME];
     clv_status status = open_saving(t);
     if (status != CLV_OK || !t->dir) return status;
     TRY(clv_grid_agree(t->grid, tool.rank == 0 ? lock_folder(t->dir, &t->lock) : CLV_OK));
-    double own[] = {t->home && same_folder(t->dir, t->home), is_model(t->dir)};
-    TRY(clv_grid_reduce(t->grid, CLV_MAX, 2, own));
+    double own[] = {t->home && same_folder(t->dir, t->home)};
+    TRY(clv_grid_reduce(t->grid, CLV_MAX, 1, own));
+    TRY(hf_look(t->grid, t->dir, &folder, &model));
     TRY(clv_checkpoint_list(t->grid, t->dir, &steps, &count));
     for (int i = 0; i < count && t->args->keep > 0; i++)
         t->newer += steps[i] > t->record.position.step;
     if (count > 0)
         snprintf(t->last, sizeof t->last, "%s/%s", t->dir,
                  clv_checkpoint_name(steps[count - 1], name));
-    TRY(check_others(t, own[0] > 0, own[1] > 0, count));
+    TRY(check_others(t, own[0] > 0, model, count));
 done:
     free(steps);
     return status;
